@@ -1,0 +1,233 @@
+"""The spool: the durable directory where capture and upload meet, and the only place where they do.
+
+::
+
+    recording/   <stem>.mp4.part being written, <stem>.json what is known of it so far
+    ready/       <stem>.mp4 finished, whole, durable; <stem>.json its sidecar
+    uploaded/    verified copies, kept until space or age takes them
+    failed/      what needs a person, each with <name>.reason
+
+**The rename into ready/ is the only "finished" signal.** Whoever finds ``<stem>.mp4`` there may trust it whole.
+Nothing here ever overwrites: a name that is taken anywhere in the spool is not given out again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from edge_agent.errors import DiskFull, EdgeCaptureError, NameInvalid, SpoolUnusable, WriteFailed
+from edge_agent.segment import ClassTag, Segment, SegmentName, Take
+
+VIDEO_SUFFIX = ".mp4"
+PART_SUFFIX = ".mp4.part"
+SIDECAR_SUFFIX = ".json"
+REASON_SUFFIX = ".reason"
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST}
+
+
+def os_error(error: OSError, where: Path | str) -> EdgeCaptureError:
+    """*error* of the operating system at *where*, as one of ours."""
+    reason = error.strerror or str(error)
+    if error.errno in _FULL:
+        return DiskFull(reason, where=str(where), fix="free space on this disk, or point the spool at a larger one")
+    if error.errno in _UNUSABLE:
+        return SpoolUnusable(reason, where=str(where), fix="create it, and let the agent's user write to it")
+    return WriteFailed(reason, where=str(where), fix="check the disk")
+
+
+@contextmanager
+def os_errors(where: Path | str) -> Iterator[None]:
+    """Raise what the operating system refuses at *where* as DiskFull, SpoolUnusable or WriteFailed."""
+    try:
+        yield
+    except _Taken:
+        raise
+    except OSError as error:
+        raise os_error(error, error.filename or where) from error
+
+
+def fsync_directory(directory: Path) -> None:
+    """Make the names in *directory* durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """*path* holds *content*, whole and durable, or what it held before."""
+    scratch = path.with_name(f".{path.name}.tmp")
+    with scratch.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+    fsync_directory(path.parent)
+
+
+def move_durably(source: Path, target: Path) -> None:
+    """Rename without ever overwriting. Raises FileExistsError when *target* exists."""
+    os.link(source, target)
+    source.unlink()
+    fsync_directory(target.parent)
+    if source.parent != target.parent:
+        fsync_directory(source.parent)
+
+
+class Spool:
+    """The four directories under *root*. Safe to use from several processes; methods raise SpoolError."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.recording = root / "recording"
+        self.ready = root / "ready"
+        self.uploaded = root / "uploaded"
+        self.failed = root / "failed"
+
+    def prepare(self) -> None:
+        """Create what is missing and prove that it can be written. Raises SpoolUnusable or DiskFull."""
+        with os_errors(self.root):
+            for directory in (self.recording, self.ready, self.uploaded, self.failed):
+                directory.mkdir(parents=True, exist_ok=True)
+                if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
+            probe = self.recording / f".probe-{os.getpid()}"
+            write_durably(probe, b"probe\n")
+            probe.unlink()
+
+    # -- recording -------------------------------------------------------------------------------------------------
+
+    def reserve(self, tag: ClassTag, device: str, camera: str, start: datetime) -> tuple[SegmentName, Path]:
+        """A fresh name for a segment that starts at *start*, and the part file that now holds it.
+
+        Takes the next free millisecond when the name is taken, as happens after the clock stepped back.
+        """
+        while True:
+            name = SegmentName(tag, str(Take(device, camera, start)))
+            try:
+                return name, self.reserve_name(name)
+            except FileExistsError:
+                start += timedelta(milliseconds=1)
+
+    def reserve_name(self, name: SegmentName) -> Path:
+        """The new, empty part file of exactly *name*. Raises FileExistsError when the spool has that name already."""
+        part = self.recording / (name.stem + PART_SUFFIX)
+        with os_errors(part):
+            try:
+                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
+            except FileExistsError as error:
+                raise _Taken(error.errno, "name is taken", str(part)) from error
+        # Looked up after the reservation, so that a racing finish() of the same name cannot slip in between.
+        for directory in (self.ready, self.uploaded, self.failed):
+            if (directory / (name.stem + VIDEO_SUFFIX)).exists():
+                part.unlink()
+                raise _Taken(errno.EEXIST, "name is taken", str(directory / (name.stem + VIDEO_SUFFIX)))
+        return part
+
+    def note(self, segment: Segment) -> None:
+        """Write down what is known of a segment that is being recorded, for a salvage after a crash."""
+        with os_errors(self.recording):
+            write_durably(self.recording / (segment.name.stem + SIDECAR_SUFFIX), segment.to_json().encode())
+
+    def finish(self, part: Path, segment: Segment) -> Path:
+        """Publish *part* in ``ready/`` under the segment's name: file, sidecar, then the rename, each durable."""
+        video = self.ready / (segment.name.stem + VIDEO_SUFFIX)
+        with os_errors(part):
+            descriptor = os.open(part, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            write_durably(video.with_suffix(SIDECAR_SUFFIX), segment.to_json().encode())
+            move_durably(part, video)
+            self.forget_note(segment.name.stem)
+        return video
+
+    def forget_note(self, stem: str) -> None:
+        """Remove what :meth:`note` wrote."""
+        (self.recording / (stem + SIDECAR_SUFFIX)).unlink(missing_ok=True)
+
+    def discard_empty(self, part: Path) -> None:
+        """Give the name of a part file that never got a frame back."""
+        part.unlink(missing_ok=True)
+        self.forget_note(stem_of(part))
+
+    def parts(self) -> list[Path]:
+        """The part files in ``recording/``, oldest name first."""
+        with os_errors(self.recording):
+            return sorted(path for path in self.recording.iterdir() if path.name.endswith(PART_SUFFIX))
+
+    def noted(self, part: Path) -> Segment | None:
+        """What :meth:`note` wrote for *part*, or None when nothing readable is there."""
+        try:
+            return Segment.from_json((self.recording / (stem_of(part) + SIDECAR_SUFFIX)).read_text())
+        except (OSError, UnicodeDecodeError, NameInvalid):
+            return None
+
+    # -- ready and after -------------------------------------------------------------------------------------------
+
+    def ready_videos(self) -> list[Path]:
+        """Everything in ``ready/`` that waits for upload, in name order: all files but sidecars and hidden ones."""
+        with os_errors(self.ready), os.scandir(self.ready) as entries:
+            names = sorted(e.name for e in entries if e.is_file(follow_symlinks=False))
+        return [self.ready / n for n in names if not n.startswith(".") and not n.endswith(SIDECAR_SUFFIX)]
+
+    def sidecar(self, video: Path) -> Segment | None:
+        """The sidecar beside *video*, or None when there is none. Raises NameInvalid when it is malformed."""
+        try:
+            return Segment.from_json(video.with_suffix(SIDECAR_SUFFIX).read_text(encoding="utf-8", errors="replace"))
+        except FileNotFoundError:
+            return None
+
+    def write_sidecar(self, video: Path, segment: Segment) -> None:
+        """Write the sidecar of a video that came without one."""
+        with os_errors(video):
+            write_durably(video.with_suffix(SIDECAR_SUFFIX), segment.to_json().encode())
+
+    def keep_uploaded(self, video: Path) -> Path:
+        """Move a verified *video* and its sidecar to ``uploaded/``."""
+        return self._move(video, self.uploaded)
+
+    def fail(self, video: Path, reason: str) -> Path:
+        """Move *video* and its sidecar to ``failed/``, with *reason* beside it, for a person to look at."""
+        with os_errors(self.failed):
+            target = self._move(video, self.failed)
+            write_durably(target.with_name(target.name + REASON_SUFFIX), f"{reason}\n".encode())
+        return target
+
+    def _move(self, video: Path, directory: Path) -> Path:
+        """Video last, so that a crash in between leaves it where it will be found and moved again."""
+        target = directory / video.name
+        with os_errors(directory):
+            number = 0
+            while target.exists() and not target.samefile(video):
+                number += 1
+                target = directory / f"{video.stem}.{number}{video.suffix}"
+            sidecar = video.with_suffix(SIDECAR_SUFFIX)
+            if sidecar.exists():
+                sidecar.replace(target.with_suffix(SIDECAR_SUFFIX))
+            video.replace(target)
+            fsync_directory(directory)
+            fsync_directory(video.parent)
+        return target
+
+
+class _Taken(FileExistsError):
+    """A name that is in use: passes through :func:`os_errors`, unlike a directory that is a file."""
+
+
+def stem_of(path: Path) -> str:
+    """The segment stem of a video, part or sidecar."""
+    name = path.name
+    for suffix in (PART_SUFFIX, VIDEO_SUFFIX, SIDECAR_SUFFIX):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return path.stem

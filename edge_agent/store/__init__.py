@@ -1,0 +1,8 @@
+"""The object store: one protocol, an S3 adapter and a directory adapter with the same semantics."""
+
+from __future__ import annotations
+
+from edge_agent.store.base import Body, Checksum, ObjectInfo, ObjectStore, StoredObject
+from edge_agent.store.opening import StoreSettings, open_store
+
+__all__ = ["Body", "Checksum", "ObjectInfo", "ObjectStore", "StoreSettings", "StoredObject", "open_store"]

@@ -1,0 +1,45 @@
+"""Package metadata; tool settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "edge_agent/__init__.py").read_text())
+assert VERSION is not None
+
+CORE = ["pydantic>=2.7,<3", "pyyaml>=6", "structlog>=24", "typer>=0.12", "rich>=13", "boto3>=1.36", "awsiotsdk>=1.22"]
+EDGE = ["av>=14.2", "watchdog>=4"]
+CLOUD = ["av>=14.2", "numpy>=1.26", "opencv-python-headless>=4.10,<5", "watchdog>=4"]
+DEV = [
+    "boto3-stubs[s3,sqs]",
+    "hypothesis>=6.100",
+    "import-linter>=2",
+    "moto[server]>=5.0.20",
+    "mypy>=1.10",
+    "psutil>=5.9",
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "ruff>=0.5",
+    "types-PyYAML",
+]
+
+setup(
+    name="edge-capture",
+    version=VERSION[1],
+    description="From a camera's view to training-ready, class-tagged frames in a labelling manifest",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["edge_agent*", "cloud*"]),
+    package_data={"edge_agent": ["py.typed", "demo/*"], "cloud": ["py.typed"]},
+    install_requires=CORE,
+    extras_require={
+        "edge": [*EDGE, "numpy>=1.26", "opencv-python-headless>=4.10,<5"],
+        "cloud": CLOUD,
+        "dev": [*EDGE, *CLOUD, *DEV],
+    },
+    entry_points={"console_scripts": ["edge-agent = edge_agent.cli:main", "edge-cloud = cloud.cli:main"]},
+)
