@@ -74,7 +74,7 @@ def check_camera(name: str) -> str:
     if not _CAMERA.fullmatch(name) or len(name) > MAX_VALUE:
         raise NameInvalid(
             f"camera name {_shown(name)} cannot be used",
-            fix=f"use letters, digits, and '.' between them, at most {MAX_VALUE} characters ('-' ends the device's name)",
+            fix=f"use letters, digits, and '.' between them (no '-'), at most {MAX_VALUE} characters",
         )
     return name
 

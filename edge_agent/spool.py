@@ -13,6 +13,7 @@ Nothing here ever overwrites: a name that is taken anywhere in the spool is not 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -91,6 +92,19 @@ class Spool:
         self.ready = root / "ready"
         self.uploaded = root / "uploaded"
         self.failed = root / "failed"
+
+    @classmethod
+    def flat(cls, directory: Path) -> Spool:
+        """A spool for single takes: finished videos lie in *directory* itself, parts in a hidden directory in it."""
+        spool = cls(directory)
+        spool.recording = directory / ".recording"
+        spool.ready = spool.uploaded = spool.failed = directory
+        return spool
+
+    def remove_if_idle(self) -> None:
+        """Remove ``recording/`` when nothing is in it."""
+        with contextlib.suppress(OSError):
+            self.recording.rmdir()
 
     def prepare(self) -> None:
         """Create what is missing and prove that it can be written. Raises SpoolUnusable or DiskFull."""
@@ -198,26 +212,54 @@ class Spool:
 
     def fail(self, video: Path, reason: str) -> Path:
         """Move *video* and its sidecar to ``failed/``, with *reason* beside it, for a person to look at."""
-        with os_errors(self.failed):
-            target = self._move(video, self.failed)
-            write_durably(target.with_name(target.name + REASON_SUFFIX), f"{reason}\n".encode())
-        return target
+        return self._move(video, self.failed, reason)
 
-    def _move(self, video: Path, directory: Path) -> Path:
-        """Video last, so that a crash in between leaves it where it will be found and moved again."""
+    def sweep(self) -> None:
+        """Remove what a crash in the middle of a move left: the sidecar, after its video had gone on."""
+        with os_errors(self.ready):
+            there = set(os.listdir(self.ready))  # noqa: PTH208 (names, not a path for each)
+            for name in there:
+                video = name.removesuffix(SIDECAR_SUFFIX) + VIDEO_SUFFIX
+                # A video that is not there may also be about to come; but not one whose name is used up.
+                if not name.endswith(SIDECAR_SUFFIX) or video in there:
+                    continue
+                if any((directory / video).exists() for directory in (self.uploaded, self.failed)):
+                    (self.ready / name).unlink(missing_ok=True)
+
+    def _move(self, video: Path, directory: Path, reason: str = "") -> Path:
+        """All is in *directory* before anything goes from where it was: after a crash, the move is made again.
+
+        Links rather than renames, so that nothing is overwritten, no space is needed, and the watcher of ``ready/``
+        (which holds unpaired renames back for half a second) sees only a deletion.
+        """
         target = directory / video.name
         with os_errors(directory):
             number = 0
             while target.exists() and not target.samefile(video):
                 number += 1
                 target = directory / f"{video.stem}.{number}{video.suffix}"
-            sidecar = video.with_suffix(SIDECAR_SUFFIX)
-            if sidecar.exists():
-                sidecar.replace(target.with_suffix(SIDECAR_SUFFIX))
-            video.replace(target)
+            sidecar, beside = video.with_suffix(SIDECAR_SUFFIX), target.with_suffix(SIDECAR_SUFFIX)
+            paired = video.suffix == VIDEO_SUFFIX and sidecar.exists()  # x.mov has no claim on the sidecar of x.mp4
+            if paired:
+                beside.unlink(missing_ok=True)
+                _link_or_rename(sidecar, beside)
+            if not target.exists():
+                _link_or_rename(video, target)
+            if reason:
+                write_durably(target.with_name(target.name + REASON_SUFFIX), f"{reason}\n".encode())
             fsync_directory(directory)
+            video.unlink(missing_ok=True)
+            if paired:
+                sidecar.unlink(missing_ok=True)
             fsync_directory(video.parent)
         return target
+
+
+def _link_or_rename(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except PermissionError:  # fs.protected_hardlinks forbids links to another user's file; a rename it allows
+        source.replace(target)
 
 
 class _Taken(FileExistsError):

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from edge_agent.store.base import Body, Checksum, ObjectInfo, ObjectStore, StoredObject
-from edge_agent.store.opening import StoreSettings, open_store
+from edge_agent.store.opening import open_store
 
-__all__ = ["Body", "Checksum", "ObjectInfo", "ObjectStore", "StoreSettings", "StoredObject", "open_store"]
+__all__ = ["Body", "Checksum", "ObjectInfo", "ObjectStore", "StoredObject", "open_store"]

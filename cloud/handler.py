@@ -1,0 +1,132 @@
+"""The function that object-created events start. Heavy libraries wait for the first video."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from cloud import logs
+from cloud.events import Message, ObjectRef, messages
+from cloud.origin import is_video
+from cloud.pipeline import Outcome, Progress, Result, process
+from cloud.settings import Settings, load
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.errors import EdgeCaptureError, EventInvalid
+from edge_agent.store import ObjectStore
+
+VIDEOS = "videos/"
+
+
+@dataclass(slots=True)
+class EventHandler:
+    """Handles events under *settings*; stores are opened at first use and kept. Safe to use from several threads.
+
+    *progress* is handed to :func:`cloud.pipeline.process`; *seen* gets every result.
+    """
+
+    settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
+    progress: Callable[[Progress], None] | None = None
+    seen: Callable[[Result], None] | None = None
+    _stores: dict[str, ObjectStore] = field(default_factory=dict)
+    _opening: threading.Lock = field(default_factory=threading.Lock)
+
+    def handle(self, event: object) -> dict[str, Any]:
+        """Process every video that *event* names.
+
+        A batch of queue messages: ``{"batchItemFailures": [{"itemIdentifier": messageId}, …]}``, so that only those
+        come again. Any other event: all its videos are tried, then the first error is raised, so that it comes again.
+        """
+        failures: list[tuple[str | None, EdgeCaptureError]] = []
+        results: list[Result] = []
+        batch = messages(event)
+        for message in batch:
+            failures += [(message.id, error) for error in self._take(message, results)]
+        if any(message.id is not None for message in batch):
+            failed = dict.fromkeys(identifier or "" for identifier, _ in failures)
+            return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in failed]}
+        if failures:
+            raise failures[0][1]
+        return {"videos": [{"uri": result.video, "outcome": str(result.outcome)} for result in results]}
+
+    def _take(self, message: Message, results: list[Result]) -> list[EdgeCaptureError]:
+        """Process one message's videos into *results*; every error that came up."""
+        if message.fault is not None:
+            _log().error("event_refused", message_id=message.id, error=message.fault.code, reason=str(message.fault))
+            return [message.fault]
+        errors: list[EdgeCaptureError] = []
+        for ref in message.refs:
+            if not (ref.key.startswith(VIDEOS) and is_video(ref.key)):
+                continue
+            try:
+                results.append(self._process(ref))
+            except EdgeCaptureError as error:
+                _log().error("video_failed", key=ref.key, error=error.code, reason=str(error), retry=error.retryable)
+                errors.append(error)
+        return errors
+
+    def _process(self, ref: ObjectRef) -> Result:
+        began = self.clock.monotonic()
+        raw, dataset = self._raw(ref.bucket), self._open("dataset", self.settings.dataset.open)
+        result = process(ref, raw, dataset, self.settings, self.clock, self.progress)
+        _log().info("video_" + result.outcome, key=ref.key, **facts(result), seconds=self._since(began))
+        if self.seen is not None:
+            self.seen(result)
+        return result
+
+    def _since(self, began: float) -> float:
+        return round(self.clock.monotonic() - began, 3)
+
+    def _raw(self, bucket: str) -> ObjectStore:
+        """The store an event calls *bucket*. Raises EventInvalid when settings name another one."""
+        configured = self.settings.raw
+        if configured is None:
+            return self._open(f"s3://{bucket}", self.settings.dataset.beside(f"s3://{bucket}").open)
+        raw = self._open("raw", configured.open)
+        if raw.name != bucket:
+            raise EventInvalid(
+                f"event is about the store '{bucket[:80]}', and the raw store is '{raw.name}'",
+                fix="set 'raw' to the store the videos land in, or remove the notification",
+            )
+        return raw
+
+    def _open(self, name: str, opener: Callable[[], ObjectStore]) -> ObjectStore:
+        with self._opening:
+            if name not in self._stores:
+                self._stores[name] = opener()
+            return self._stores[name]
+
+
+def facts(result: Result) -> dict[str, object]:
+    """What a log line tells of *result*."""
+    if result.index is None or result.outcome is Outcome.STALE:
+        return {}
+    index = result.index
+    return {
+        "decoded": index.decode.frames,
+        "lost": index.decode.lost,
+        "frames": len(index.frames),
+        "lines": len(index.kept),
+        "manifest": index.manifest,
+    }
+
+
+def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+    """Lambda's entry point; settings come from the environment, once per process."""
+    return _from_environment().handle(event)
+
+
+@functools.cache
+def _from_environment() -> EventHandler:
+    logs.to_json()
+    return EventHandler(load(environ=os.environ))
+
+
+def _log() -> Any:
+    return structlog.get_logger("cloud")

@@ -1,0 +1,125 @@
+"""Contact sheets: a whole video at a glance, in one JPEG, in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cloud.decode.jpeg import encode_jpeg
+from cloud.settings import Sheet
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Picture = NDArray[np.uint8]
+
+QUALITY = 90
+_Color = tuple[int, int, int]
+_PAPER, _CARD, _INK, _FAINT, _ACCENT = (24, 20, 18), (40, 34, 31), (240, 236, 232), (160, 150, 142), (90, 190, 250)
+_GAP, _MARGIN, _CAPTION, _TITLE = 12, 20, 26, 76
+_OVERSAMPLE = 3  # the stroke font is drawn large and shrunk: thin strokes come out smooth
+
+
+@dataclass(slots=True)
+class ContactSheet:
+    """Collects shrunk frames, at most ``max_tiles`` of them however long the video, spread evenly over it."""
+
+    settings: Sheet
+    seen: int = 0
+    _stride: int = 1
+    _tiles: list[tuple[int, float, Picture]] = field(default_factory=list)
+
+    def add(self, index: int, time: float, picture: Picture) -> None:
+        """Take the next sampled frame: its ordinal, seconds after the first, picture in BGR."""
+        if self.seen % self._stride == 0:
+            if len(self._tiles) == self.settings.max_tiles:
+                self._stride *= 2
+                self._tiles = self._tiles[::2]
+            if self.seen % self._stride == 0:
+                self._tiles.append((index, time, _shrink(picture, self.settings.tile_width)))
+        self.seen += 1
+
+    def render(self, title: str, facts: str) -> bytes:
+        """The sheet as a JPEG: *title* large, *facts* small below it, then the tiles. Needs at least one frame."""
+        import numpy as np
+
+        width = self.settings.tile_width
+        height = max(tile.shape[0] for _, _, tile in self._tiles)
+        columns = min(self.settings.columns, len(self._tiles))
+        rows = -(-len(self._tiles) // columns)
+        if len(self._tiles) < self.seen:
+            facts = f"{facts}  |  {len(self._tiles)} of {self.seen} shown"
+        header = _header(title, facts)
+        across = max(columns * (width + _GAP) - _GAP, header.shape[1]) + 2 * _MARGIN
+        down = _TITLE + rows * (height + _CAPTION + _GAP) - _GAP + 2 * _MARGIN
+        sheet = np.full((down, across, 3), _PAPER, np.uint8)
+        sheet[_MARGIN : _MARGIN + header.shape[0], _MARGIN : _MARGIN + header.shape[1]] = header
+        for place, (index, time, tile) in enumerate(self._tiles):
+            row, column = divmod(place, columns)
+            left = _MARGIN + column * (width + _GAP)
+            top = _MARGIN + _TITLE + row * (height + _CAPTION + _GAP)
+            sheet[top : top + height + _CAPTION, left : left + width] = _card(tile, height, index, time)
+        return encode_jpeg(sheet, QUALITY)
+
+
+def _shrink(picture: Picture, width: int) -> Picture:
+    import cv2
+    import numpy as np
+
+    height = max(1, min(2 * width, round(picture.shape[0] * width / picture.shape[1])))
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _card(tile: Picture, height: int, index: int, time: float) -> Picture:
+    import numpy as np
+
+    width = tile.shape[1]
+    card = np.full((height + _CAPTION, width, 3), _CARD, np.uint8)
+    top = (height - tile.shape[0]) // 2
+    card[top : top + tile.shape[0]] = tile
+    _place(card, _text(f"{index:06d}", 0.42, _INK, _CARD), 8, height + _CAPTION // 2)
+    moment = _text(clock_face(time), 0.42, _FAINT, _CARD)
+    _place(card, moment, width - moment.shape[1] - 8, height + _CAPTION // 2)
+    return card
+
+
+def _header(title: str, facts: str) -> Picture:
+    import numpy as np
+
+    upper, lower = _text(title, 0.8, _INK, _PAPER), _text(facts, 0.45, _FAINT, _PAPER)
+    header = np.full((_TITLE - _GAP, max(upper.shape[1], lower.shape[1]) + 14, 3), _PAPER, np.uint8)
+    header[2 : _TITLE - _GAP - 6, :4] = _ACCENT
+    _place(header, upper, 14, 18)
+    _place(header, lower, 14, 46)
+    return header
+
+
+def _text(text: str, scale: float, ink: _Color, paper: _Color) -> Picture:
+    """*text* as a strip of its own size; what the font lacks shows as ``?``."""
+    import cv2
+    import numpy as np
+
+    text = text.encode("ascii", "replace").decode()
+    font, thickness = cv2.FONT_HERSHEY_DUPLEX, max(1, round(_OVERSAMPLE * scale * 1.6))
+    (across, up), down = cv2.getTextSize(text, font, scale * _OVERSAMPLE, thickness)
+    strip = np.full((up + down + 2 * thickness, across + 2 * thickness, 3), paper, np.uint8)
+    cv2.putText(strip, text, (thickness, up + thickness), font, scale * _OVERSAMPLE, ink, thickness, cv2.LINE_AA)
+    size = (-(-strip.shape[1] // _OVERSAMPLE), -(-strip.shape[0] // _OVERSAMPLE))
+    return np.asarray(cv2.resize(strip, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _place(canvas: Picture, strip: Picture, left: int, middle: int) -> None:
+    """Lay *strip* on *canvas*, vertically centred at *middle*, cut at the edges."""
+    left, top = max(0, left), max(0, middle - strip.shape[0] // 2)
+    down, across = min(strip.shape[0], canvas.shape[0] - top), min(strip.shape[1], canvas.shape[1] - left)
+    canvas[top : top + down, left : left + across] = strip[:down, :across]
+
+
+def clock_face(seconds: float) -> str:
+    """``1:02.500``, with hours when there are any."""
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    head = f"{hours}:{minute:02d}" if hours else f"{minute}"
+    return f"{head}:{second:02d}.{milliseconds:03d}"

@@ -1,0 +1,221 @@
+"""Settings of the cloud side: a YAML file, then the environment on top, checked as one whole.
+
+Every setting can be given as ``EDGE_CLOUD_<NAME>``, with ``__`` between levels: ``EDGE_CLOUD_SAMPLING__EVERY=15``,
+``EDGE_CLOUD_DATASET=s3://bucket`` (short for ``EDGE_CLOUD_DATASET__URL``), ``EDGE_CLOUD_FIELDS=color,object``.
+``EDGE_CLOUD_CONFIG`` names the YAML file itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from edge_agent.errors import ConfigInvalid, NameInvalid
+from edge_agent.segment import DEFAULT_FIELDS, check_fields
+from edge_agent.store import ObjectStore, open_store
+
+PREFIX = "EDGE_CLOUD_"
+CONFIG_VARIABLE = "EDGE_CLOUD_CONFIG"
+
+OUTPUTS = 1
+"""Raised whenever the same video and settings would give other bytes; then every video counts as not yet processed."""
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+def _store_from_url(value: object) -> object:
+    return {"url": value} if isinstance(value, str) else value
+
+
+def _split_names(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return check_fields(names)
+    except NameInvalid as error:
+        raise ValueError(str(error)) from error
+
+
+Count = Annotated[int, BeforeValidator(_no_boolean)]
+Seconds = Annotated[float, BeforeValidator(_no_boolean)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StoreSettings(_Model):
+    """Where objects live. ``url`` is ``s3://bucket``, ``file:///directory`` or a plain directory path."""
+
+    url: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    endpoint_url: str | None = Field(default=None, description="S3-compatible server; AWS when absent")
+    region: str | None = None
+    profile: str | None = Field(default=None, description="profile of the AWS configuration files")
+
+    def open(self) -> ObjectStore:
+        """The store. Nothing is contacted yet. Raises ConfigInvalid."""
+        return open_store(self.url, endpoint_url=self.endpoint_url, region=self.region, profile=self.profile)
+
+    def beside(self, url: str) -> StoreSettings:
+        """Another store at the same provider."""
+        return self.model_copy(update={"url": url})
+
+
+Store = Annotated[StoreSettings, BeforeValidator(_store_from_url)]
+
+
+class Sampling(_Model):
+    """Which frames become pictures: every Nth (``every``), or the first in each stretch of ``seconds``."""
+
+    every: Count | None = Field(default=None, ge=1)
+    seconds: Seconds | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Sampling:
+        if (self.every is None) == (self.seconds is None):
+            raise ValueError("give exactly one of 'every' and 'seconds'")
+        return self
+
+
+class Sheet(_Model):
+    """The contact sheet: ``tile_width`` in pixels, ``columns``, and at most ``max_tiles`` frames drawn."""
+
+    tile_width: Count = Field(default=256, ge=64, le=1024)
+    columns: Count = Field(default=5, ge=1, le=20)
+    max_tiles: Count = Field(default=60, ge=1, le=1000)
+
+
+class Settings(_Model):
+    """Everything the cloud side can be told. ``raw`` absent: the bucket an event names is the raw store."""
+
+    fields: Annotated[tuple[str, ...], BeforeValidator(_split_names), AfterValidator(_checked_names)] = DEFAULT_FIELDS
+    sampling: Sampling = Field(default_factory=lambda: Sampling(every=30))
+    jpeg_quality: Count = Field(default=95, ge=1, le=100)
+    sheet: Sheet = Field(default_factory=Sheet)
+    raw: Store | None = None
+    dataset: Store
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change with whatever changes the outputs, and with nothing else."""
+        affecting = self.model_dump(mode="json", include={"fields", "sampling", "jpeg_quality", "sheet"})
+        canonical = json.dumps({"outputs": OUTPUTS, **affecting}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def load(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Settings of the YAML file *path* (or the one ``EDGE_CLOUD_CONFIG`` names), *environ*, then *overrides*.
+
+    Later ones win, level by level; a sampling rule replaces the former rule whole.
+    Raises ConfigInvalid with all faults, one line each, with the setting's path.
+    """
+    environ = environ or {}
+    if path is None and environ.get(CONFIG_VARIABLE):
+        path = Path(environ[CONFIG_VARIABLE])
+    document = read_yaml(path) if path is not None else {}
+    document = _overlay(_overlay(document, from_environment(environ)), overrides or {})
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        origin = str(path) if path is not None else "settings"
+        raise ConfigInvalid("\n".join(_faults(error, origin, environ))) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping *path* holds. Raises ConfigInvalid, with the line where the YAML breaks."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigInvalid("no such file", where=str(path), fix="see config/cloud.yaml for an example") from error
+    except OSError as error:
+        raise ConfigInvalid(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid("is not UTF-8 text", where=str(path)) from error
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+        problem = getattr(error, "problem", None) or "malformed"
+        raise ConfigInvalid(f"is not YAML: {problem}", where=where, fix="check the indentation and quotes") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigInvalid(
+            f"must hold settings as 'name: value', not a {type(document).__name__}",
+            where=str(path),
+            fix="see config/cloud.yaml for an example",
+        )
+    return document
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that *environ* spells, as a tree."""
+    tree: dict[str, Any] = {}
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        *parents, leaf = variable.removeprefix(PREFIX).lower().split("__")
+        node = tree
+        for parent in parents:
+            below = _store_from_url(node.get(parent, {}))
+            node[parent] = below if isinstance(below, dict) else {}
+            node = node[parent]
+        node[leaf] = environ[variable]
+    return tree
+
+
+def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        old, new = merged.get(name), value
+        if name in ("raw", "dataset"):
+            old, new = _store_from_url(old), _store_from_url(new)
+        if isinstance(old, dict) and isinstance(new, Mapping) and name != "sampling":
+            merged[name] = _overlay(old, new)
+        else:
+            merged[name] = new
+    return merged
+
+
+def _faults(error: ValidationError, origin: str, environ: Mapping[str, str]) -> list[str]:
+    lines = []
+    for fault in error.errors(include_url=False):
+        path = [str(part) for part in fault["loc"]]
+        variables = [PREFIX + "__".join(path[:depth]).upper() for depth in range(len(path), 0, -1)]
+        where = next((variable for variable in variables if variable in environ), origin)
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "unknown setting"
+        elif fault["type"] == "missing":
+            message = "is missing"
+        shown = fault["input"]
+        if isinstance(shown, str | int | float) and fault["type"] not in ("extra_forbidden", "missing"):
+            message = f"{message}, not {ascii(shown)[:80]}"
+        lines.append(f"{where}: {'.'.join(path)}: {message}")
+    return lines

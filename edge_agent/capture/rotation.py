@@ -1,0 +1,57 @@
+"""When does a segment end? Pure."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from edge_agent.capture.sources.base import StreamFormat
+from edge_agent.segment import ClassTag
+
+
+class Reason(enum.StrEnum):
+    """Why a segment ended."""
+
+    FULL = "full"
+    CLASS_CHANGED = "class_changed"
+    FORMAT_CHANGED = "format_changed"
+    STOPPED = "stopped"
+    SOURCE_ENDED = "source_ended"
+    SOURCE_LOST = "source_lost"
+    WRITE_FAILED = "write_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a segment was opened with; ``start`` is media time in seconds."""
+
+    tag: ClassTag
+    format: StreamFormat
+    start: float
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What the next packet would bring into it."""
+
+    is_keyframe: bool
+    tag: ClassTag | None
+    format: StreamFormat
+    time: float
+
+
+def due_to_close(segment: Opened, packet: Incoming, length: float) -> Reason | None:
+    """Why the segment must end before *packet*, or None. Called for every packet.
+
+    Only a keyframe can begin the next segment, so only before one can a segment end, but for a change of format:
+    the next packets could not be decoded in this file anyway.
+    """
+    if packet.format != segment.format:
+        return Reason.FORMAT_CHANGED
+    if not packet.is_keyframe:
+        return None
+    if packet.tag != segment.tag:
+        return Reason.CLASS_CHANGED
+    if packet.time - segment.start >= length:
+        return Reason.FULL
+    return None

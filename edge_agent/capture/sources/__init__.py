@@ -1,0 +1,1 @@
+"""Where packets come from: one module a kind of camera."""

@@ -1,0 +1,84 @@
+"""What a source of packets promises, whatever the camera."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import av
+import av.error
+
+from edge_agent.errors import SourceError, SourceLost, SourceUnreachable, SourceUnsupported
+from edge_agent.redact import redact
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+    VideoPacket: TypeAlias = Packet[VideoStream]
+
+# What the MP4 muxer of libav 61+ stores without re-encoding and common players and OpenCV read back.
+STORABLE = frozenset({"h264", "hevc", "mpeg4", "mjpeg", "av1", "vp9", "mpeg2video", "mpeg1video"})
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFormat:
+    """What must be equal for two packets to stand in one segment. Width and height in pixels."""
+
+    codec: str
+    width: int
+    height: int
+    extradata: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.codec} {self.width}x{self.height}"
+
+
+class Source(Protocol):
+    """An open connection to a camera. Used by one thread; ``request_keyframe`` may be called from another."""
+
+    @property
+    def format(self) -> StreamFormat: ...
+
+    @property
+    def template(self) -> VideoStream:
+        """The stream whose parameters the segment's file takes over."""
+
+    def packets(self) -> Iterator[VideoPacket]:
+        """Encoded packets in decoding order, at the camera's own pace.
+
+        Ends when the source has an end; raises SourceLost when it breaks. Timestamps are in ``packet.time_base``.
+        """
+
+    def request_keyframe(self) -> None:
+        """Ask for a keyframe soon; sources that pass packets through cannot and ignore it."""
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def libav_errors(url: str, *, opening: bool) -> Iterator[None]:
+    """Raise what libav says of *url* as one of our SourceErrors, without its password."""
+    where = redact(url)
+    try:
+        yield
+    except (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError) as error:
+        raise SourceUnreachable("user or password refused", where=where, fix="check the login in the URL") from error
+    except (av.error.HTTPNotFoundError, av.error.FileNotFoundError) as error:
+        raise SourceUnreachable("no such stream or file", where=where, fix="check the URL's path") from error
+    except av.error.PermissionError as error:
+        raise SourceUnreachable(
+            "permission denied", where=where, fix="let the agent's user read it (group 'video' for cameras)"
+        ) from error
+    except (av.error.InvalidDataError, av.error.DecoderNotFoundError) as error:
+        if opening:
+            raise SourceUnsupported("delivers no video that can be read", where=where) from error
+        raise SourceLost("stream broke off with unreadable data", where=where) from error
+    except av.error.FFmpegError as error:
+        reason = redact(error.strerror or str(error)) or "failed"
+        kind: type[SourceError] = SourceUnreachable if opening else SourceLost
+        raise kind(reason, where=where, fix="check that the camera is on and reachable" if opening else "") from error

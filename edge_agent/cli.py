@@ -1,0 +1,185 @@
+"""``edge-agent``: what a person types on the box."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from edge_agent import __version__
+from edge_agent.errors import ConfigInvalid, EdgeCaptureError
+
+app = typer.Typer(
+    name="edge-agent",
+    help="Record class-tagged video segments on a camera box and sync them to an object store.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="Settings file.", show_default=True, envvar="EDGE_AGENT_CONFIG")
+]
+DEFAULT_CONFIG = Path("/etc/edge-agent/edge-agent.yaml")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edge-agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version_option: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def _run_agent(config: Path, *, capture: bool, upload: bool) -> None:
+    from edge_agent import telemetry
+    from edge_agent.app import Agent
+    from edge_agent.clock import SystemClock
+    from edge_agent.config import load
+
+    settings = load(config)
+    telemetry.configure(settings.log.level, settings.log.format)
+    Agent(settings, SystemClock(), capture=capture, upload=upload).run(stop_on_signals())
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set; the second one ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: object) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    return stop
+
+
+@app.command()
+def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Record all cameras and upload what they record, until stopped."""
+    _run_agent(config, capture=True, upload=True)
+
+
+@app.command()
+def capture(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Record all cameras into the spool; upload nothing."""
+    _run_agent(config, capture=True, upload=False)
+
+
+@app.command()
+def upload(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Upload what is in the spool, and what comes; record nothing."""
+    _run_agent(config, capture=False, upload=True)
+
+
+@app.command()
+def record(
+    name: Annotated[str, typer.Option(help="Name of the take: class fields and a take, as in yellow_box_3.")],
+    source: Annotated[str, typer.Option(help="Camera URL, as in opencv://0 or rtsp://host/path.")],
+    out: Annotated[Path, typer.Option(help="Directory the video is put into.")] = Path(),
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop by itself after this long.")] = None,
+    fields: Annotated[str, typer.Option(help="Class fields of the name, in order.")] = "color,object",
+) -> None:
+    """Record one take with a given name until q or Ctrl-C."""
+    from edge_agent.take import record_take
+
+    record_take(name, source, out, seconds, tuple(fields.split(",")), stop_on_signals())
+
+
+@app.command("check-config")
+def check_config(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Check a settings file; every fault is named."""
+    from edge_agent.config import load
+
+    settings = load(config)
+    cameras = ", ".join(settings.cameras)
+    typer.echo(f"{config}: ok: device {settings.device}, cameras {cameras}, store {settings.store.url}")
+
+
+@app.command()
+def status(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Show what the cameras do and what waits for upload."""
+    from edge_agent.config import load
+    from edge_agent.status import collect, show
+
+    report = collect(load(config))
+    typer.echo(json.dumps(report, indent=1)) if as_json else show(report)
+
+
+@app.command()
+def label(
+    camera: Annotated[str, typer.Argument(help="Camera, as the settings name it.")],
+    values: Annotated[
+        list[str], typer.Argument(metavar="FIELD=VALUE…", help="The class, as in color=yellow object=box.")
+    ],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Set the class a camera records under, from the next keyframe on; it survives a reboot."""
+    import getpass
+
+    from edge_agent.clock import SystemClock
+    from edge_agent.config import load
+    from edge_agent.control.desired import DesiredState
+    from edge_agent.segment import ClassTag
+
+    settings = load(config)
+    if camera not in settings.cameras:
+        known = ", ".join(settings.cameras)
+        raise ConfigInvalid(f"no camera is called '{camera}'", where=str(config), fix=f"there is: {known}")
+    pairs = [value.partition("=") for value in values]
+    if any(not mark for _, mark, _ in pairs):
+        raise ConfigInvalid(f"cannot read {' '.join(values)!r}", fix="write FIELD=VALUE, as in color=yellow object=box")
+    tag = ClassTag.of({field: value for field, _, value in pairs}, settings.fields)
+    DesiredState(settings.state_directory, settings.fields).set_class(
+        camera, tag, f"shell:{getpass.getuser()}", SystemClock().now()
+    )
+    typer.echo(f"{camera}: {tag} from the next keyframe on")
+
+
+@app.command()
+def demo(
+    source: Annotated[str | None, typer.Option(help="Camera URL instead of the bundled clip.")] = None,
+    out: Annotated[Path, typer.Option(help="Directory for everything the demo makes; emptied first.")] = Path(
+        "demo-output"
+    ),
+    seconds: Annotated[float, typer.Option(min=2, max=600, help="How long to record a live camera.")] = 15,
+) -> None:
+    """Run the whole loop on this machine: a real clip as the camera, a directory as the cloud."""
+    from edge_agent.demo import run_demo
+
+    run_demo(source, out, seconds, stop_on_signals())
+
+
+def main() -> NoReturn:
+    """Entry point: our errors become one line each and their exit status; nobody sees a traceback."""
+    try:
+        app()
+    except EdgeCaptureError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

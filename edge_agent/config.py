@@ -1,0 +1,147 @@
+"""The agent's settings: read, checked whole, and refused with every fault at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from edge_agent.errors import ConfigInvalid, EdgeCaptureError
+from edge_agent.segment import DEFAULT_FIELDS, ClassTag, check_camera, check_device, check_fields
+from edge_agent.source_url import check_source
+from edge_agent.telemetry import LogFormat
+
+
+def _source(value: SecretStr) -> SecretStr:
+    """Our errors become pydantic's here, so that they are reported with their path."""
+    try:
+        check_source(value.get_secret_value())
+    except EdgeCaptureError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class CameraSettings(_Settings):
+    """One camera. ``source`` may hold a password and is therefore never shown."""
+
+    source: Annotated[SecretStr, AfterValidator(_source)]
+    class_: dict[str, str] | None = Field(default=None, alias="class", description="class until someone sets another")
+    segment_seconds: float = Field(default=60, ge=0.2, le=3600, description="cut at the first keyframe after this")
+    stall_seconds: float = Field(default=10, ge=1, le=600, description="no packet for this long: reconnect")
+
+
+class StoreSettings(_Settings):
+    """Where segments go. ``url`` is ``s3://bucket``, ``file:///directory`` or a plain directory path."""
+
+    url: str = Field(min_length=1)
+    endpoint_url: str | None = Field(default=None, description="S3-compatible server; AWS when absent")
+    region: str | None = None
+    profile: str | None = Field(default=None, description="profile of the AWS configuration files")
+
+
+class UploadSettings(_Settings):
+    rescan_seconds: float = Field(default=30, gt=0, le=3600)
+
+
+class LogSettings(_Settings):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: LogFormat = "auto"
+
+
+class Settings(_Settings):
+    """Everything in ``edge-agent.yaml``."""
+
+    device: str
+    fields: tuple[str, ...] = DEFAULT_FIELDS
+    spool: Path
+    state: Path | None = Field(default=None, description="ledger and desired state; default: state/ in the spool")
+    store: StoreSettings
+    cameras: dict[str, CameraSettings] = Field(min_length=1)
+    upload: UploadSettings = UploadSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        """Check what the name grammar demands, all faults at once."""
+        faults = []
+        checks: list[tuple[str, Any]] = [
+            ("device", lambda: check_device(self.device)),
+            ("fields", lambda: check_fields(self.fields)),
+        ]
+        for name, camera in self.cameras.items():
+            checks.append((f"cameras.{name}", partial(check_camera, name)))
+            if camera.class_ is not None:
+                checks.append((f"cameras.{name}.class", partial(ClassTag.of, camera.class_, self.fields)))
+        for path, check in checks:
+            try:
+                check()
+            except EdgeCaptureError as error:
+                faults.append(f"{path}: {error}")
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    @property
+    def state_directory(self) -> Path:
+        return self.state or self.spool / "state"
+
+    def tag_of(self, camera: str) -> ClassTag | None:
+        """The class *camera* records under until someone sets another."""
+        values = self.cameras[camera].class_
+        return None if values is None else ClassTag.of(values, self.fields)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML forbids duplicate keys, PyYAML takes the last; a camera must not vanish that way."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | float | bool) and key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key '{key}' stands here twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path) -> Settings:
+    """The settings in the YAML file *path*. Raises ConfigInvalid, whose ``faults`` hold one line each.
+
+    A relative ``spool`` or ``state`` is relative to the working directory, as on any command line.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigInvalid(
+            f"cannot be read: {error.strerror}", where=str(path), fix="name a readable YAML file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid("is not UTF-8 text", where=str(path), fix="name a YAML file") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigInvalid(f"is no valid YAML: {problem}", where=where) from error
+    if not isinstance(document, dict):
+        raise ConfigInvalid("holds no settings", where=str(path), fix="start from config/edge-agent.yaml")
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        raise invalid(error, str(path)) from error
+
+
+def invalid(error: ValidationError, where: str) -> ConfigInvalid:
+    """All of *error*'s faults, a line each, none of them showing the input (it may be a password)."""
+    faults = []
+    for fault in error.errors(include_url=False, include_input=False):
+        path = ".".join(str(part) for part in fault["loc"])
+        lines = fault["msg"].removeprefix("Value error, ").splitlines()
+        faults += [f"{path}: {line}" if path else line for line in lines]
+    return ConfigInvalid("\n".join(f"{where}: {fault}" for fault in faults))

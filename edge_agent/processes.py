@@ -1,0 +1,131 @@
+"""The child processes: ``python -m edge_agent.processes capture|upload``, started by the parent, never by hand.
+
+A child is told its job as one JSON line on standard input: no secret stands on a command line. The pipe stays open;
+when it closes, the parent is gone, and the child stops as if it had been asked to. A capture process imports neither
+the configuration library nor the log library nor the cloud's: it stays small, and tells its parent facts on standard
+output, which the parent logs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from edge_agent.capture.job import CaptureJob
+from edge_agent.capture.report import Event
+from edge_agent.clock import SystemClock
+from edge_agent.errors import EdgeCaptureError, SpoolUnusable
+
+STOP_SECONDS = 3.0  # a child that has not stopped by then ends at once; what is on the disk is salvaged later
+
+
+def main() -> None:
+    kind = sys.argv[1]
+    line = sys.stdin.readline()
+    stop = threading.Event()
+    _stop_on_signals(stop)
+    threading.Thread(target=_watch_parent, args=(sys.stdin, stop), name="parent", daemon=True).start()
+    run: dict[str, Callable[[str, threading.Event], None]] = {"capture": capture, "upload": upload}
+    try:
+        run[kind](line, stop)
+    except EdgeCaptureError as error:
+        report(Event("process_failed", kind, {"code": error.code, "error": str(error)}))
+        leave(error.exit_status)
+    leave(0)
+
+
+def capture(line: str, stop: threading.Event) -> None:
+    """Record one camera until *stop* or the end of its source."""
+    from edge_agent.capture.recorder import Recorder
+    from edge_agent.capture.sources.opening import open_source
+    from edge_agent.control.tags import DesiredTags
+    from edge_agent.spool import Spool
+
+    job = CaptureJob.from_line(line)
+    clock = SystemClock()
+    spool = Spool(Path(job.spool))
+    spool.prepare()
+    with only_one(spool.recording / f".lock-{job.camera}"):
+        tags = DesiredTags.of_job(job, clock)
+        Recorder(
+            job, spool, clock, tags, lambda closing: open_source(job.source, clock, closing, job.stall_seconds), report
+        ).run(stop)
+
+
+def upload(line: str, stop: threading.Event) -> None:
+    """Sync ``ready/`` to the store until *stop*."""
+    from edge_agent import telemetry
+    from edge_agent.app import build_uploader
+    from edge_agent.upload.job import UploadJob
+
+    job = UploadJob.from_line(line)
+    telemetry.configure(job.log_level, job.log_format)
+    build_uploader(job, SystemClock()).run(stop)
+
+
+def report(event: Event) -> None:
+    """Tell the parent. A parent that is gone is noticed elsewhere."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(event.to_line())
+        sys.stdout.flush()
+
+
+class only_one:  # noqa: N801 - used like a function
+    """Holds *path* locked: two processes on one camera would each lose half of its packets."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._file: IO[str] = self._path.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise SpoolUnusable(
+                "another process is recording this camera", where=str(self._path), fix="stop it first"
+            ) from error
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    """First signal: finish what is open and end. Second signal: end at once."""
+
+    def handle(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            leave(1)
+        stop.set()
+        deadline = threading.Timer(STOP_SECONDS, leave, (1,))
+        deadline.daemon = True
+        deadline.start()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+
+
+def _watch_parent(pipe: IO[str], stop: threading.Event) -> None:
+    while pipe.readline():
+        pass
+    if not stop.is_set():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def leave(status: int) -> None:
+    """End the process now: a thread blocked in C would hold an ordinary exit up."""
+    try:
+        sys.stdout.flush()
+    finally:
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What the box does and what it still holds, read from the disk and from the running agent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from edge_agent.app import LEDGER_NAME
+from edge_agent.config import Settings
+from edge_agent.control import local
+from edge_agent.spool import PART_SUFFIX, VIDEO_SUFFIX, Spool, os_errors
+
+
+def collect(settings: Settings) -> dict[str, Any]:
+    """The whole status as JSON types. Works while the agent is stopped. Raises SpoolError."""
+    spool = Spool(settings.spool)
+    try:
+        cameras = local.ask(settings.state_directory / local.SOCKET_NAME, {"command": "status"})["cameras"]
+        running = True
+    except local.NotRunning:
+        cameras, running = {}, False
+    return {
+        "device": settings.device,
+        "running": running,
+        "cameras": {name: cameras.get(name, {"state": "not running"}) for name in settings.cameras},
+        "spool": {
+            directory.name: _count(directory)
+            for directory in (spool.recording, spool.ready, spool.uploaded, spool.failed)
+        },
+        "upload": _ledger(settings.state_directory / LEDGER_NAME),
+    }
+
+
+def _count(directory: Path) -> dict[str, int]:
+    totals: Counter[str] = Counter(segments=0, bytes=0)
+    with os_errors(directory):
+        for path in directory.iterdir():
+            if path.name.endswith((VIDEO_SUFFIX, PART_SUFFIX)):
+                totals["segments"] += 1
+                totals["bytes"] += path.stat().st_size
+    return dict(totals)
+
+
+def _ledger(path: Path) -> dict[str, Any]:
+    """What the uploader noted; empty before its first start."""
+    from edge_agent.upload.rows import read_status
+
+    if not path.exists():
+        return {}
+    status, _ = read_status(path)
+    return {
+        "counts": {state.value: number for state, number in status.counts.items()},
+        "waiting": status.waiting,
+        "waiting_bytes": status.waiting_bytes,
+        "link": status.link.message if status.link else None,
+        "last_error": status.last_error.message if status.last_error else None,
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print *report* as tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"[bold]{report['device']}[/bold]  agent {'is running' if report['running'] else 'is not running'}")
+    cameras = Table("camera", "state", "class", "segment", "seconds", "problem", box=None, pad_edge=False)
+    for name, camera in report["cameras"].items():
+        cells = [camera.get(key) for key in ("state", "tag", "segment", "seconds", "problem")]
+        cameras.add_row(name, *("-" if cell in (None, "") else str(cell) for cell in cells))
+    console.print(cameras)
+    spool = Table("spool", "segments", "MB", box=None, pad_edge=False)
+    for name, count in report["spool"].items():
+        spool.add_row(name, str(count["segments"]), f"{count['bytes'] / 1e6:.1f}")
+    console.print(spool)
+    upload = report["upload"]
+    if upload:
+        counts = ", ".join(f"{number} {state}" for state, number in upload["counts"].items() if number)
+        console.print(f"upload: {counts or 'nothing yet'}")
+        if upload["link"]:
+            console.print(f"[red]waiting:[/red] {upload['link']}", highlight=False)
+        elif upload["last_error"]:
+            console.print(f"last error: {upload['last_error']}", highlight=False)

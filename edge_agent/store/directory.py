@@ -1,0 +1,158 @@
+"""Objects as plain files in a directory: the embedded store, for one machine and no account.
+
+::
+
+    <root>/<key>                          the object, a file a person can open, copy or drop in by hand
+    <root>/.store/records/<key>/@….json   what is known of it beside its bytes, see ``records.py``
+    <root>/.store/tmp/                    what is being put
+    <root>/.store/locks/                  writers of one key take turns, across threads and processes
+
+A put writes and fsyncs a scratch file, then its record, then renames the scratch into place: readers, who take no lock,
+see the old object or the new one, whole. Reading creates nothing, so a read-only directory can be read.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from edge_agent.errors import ObjectExists, ObjectNotFound, PreconditionFailed
+from edge_agent.store.base import Body, ObjectInfo, check_metadata
+from edge_agent.store.checksum import chunks_of
+from edge_agent.store.directory_reader import DirectoryReader, info_of
+from edge_agent.store.files import ABSENT, fsync_directory, make_directories, new_scratch, prune, rename, sweep
+from edge_agent.store.records import Identity, Record, RunningRecord
+
+_OCTETS = "application/octet-stream"
+_PUBLISH_ATTEMPTS = 100  # each lost only to a delete that pruned the same directory in the same instant
+
+
+class DirectoryStore(DirectoryReader):
+    """The :class:`~edge_agent.store.base.ObjectStore` on the existing directory *root*.
+
+    A key cannot be both an object and a part of other keys (``a`` and ``a/b``), and symbolic links are not followed:
+    both raise KeyInvalid. A *body* file that cannot be read raises its own OSError.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._swept = False
+
+    def put(
+        self, key: str, body: Body, *, content_type: str = _OCTETS, metadata: Mapping[str, str] | None = None
+    ) -> ObjectInfo:
+        return self._put(key, body, content_type, metadata)
+
+    def put_if_absent(
+        self, key: str, body: Body, *, content_type: str = _OCTETS, metadata: Mapping[str, str] | None = None
+    ) -> ObjectInfo:
+        return self._put(key, body, content_type, metadata, absent=True)
+
+    def put_if_match(
+        self, key: str, body: Body, etag: str, *, content_type: str = _OCTETS, metadata: Mapping[str, str] | None = None
+    ) -> ObjectInfo:
+        return self._put(key, body, content_type, metadata, etag=etag)
+
+    def delete(self, key: str) -> None:
+        path = self.path_of(key)
+        with self.errors(str(path)), self._locked(key):
+            with suppress(*ABSENT):
+                path.unlink()
+                fsync_directory(path.parent)
+            self.records.keep_only(key, None)
+            prune(path.parent, self.root)
+
+    def _put(
+        self,
+        key: str,
+        body: Body,
+        content_type: str,
+        metadata: Mapping[str, str] | None,
+        *,
+        absent: bool = False,
+        etag: str | None = None,
+    ) -> ObjectInfo:
+        target = self.path_of(key)
+        checked = check_metadata(metadata)
+        self._require(key, target, absent=absent, etag=etag)  # before the copy: a lost race should cost nothing
+        with self._scratch() as scratch:
+            running = RunningRecord()
+            for chunk in chunks_of(body):
+                running.update(chunk)
+                with self.errors(str(target)):
+                    scratch.write(chunk)
+            record = running.record().model_copy(update={"content_type": content_type, "metadata": checked})
+            with self.errors(str(target)):
+                scratch.flush()
+                os.fsync(scratch.fileno())
+                status = os.fstat(scratch.fileno())
+                with self._locked(key):
+                    self._require(key, target, absent=absent, etag=etag)
+                    self._publish(key, Path(scratch.name), target, Identity.of(status), record, absent=absent)
+        return info_of(key, status, record)
+
+    def _require(self, key: str, target: Path, *, absent: bool, etag: str | None) -> None:
+        """Raise unless *target* can be an object and meets the condition of the put."""
+        with self.errors(str(target)):
+            if target.is_dir():
+                with suppress(OSError):
+                    target.rmdir()  # an empty directory means nothing
+                if target.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+            if absent and target.exists():
+                raise ObjectExists("the object exists already", where=str(target))
+        if etag is not None:
+            try:
+                found = self.head(key).etag
+            except ObjectNotFound as error:
+                raise PreconditionFailed("the object is gone", where=str(target)) from error
+            if found != etag:
+                raise PreconditionFailed("the object was changed by somebody else", where=str(target))
+
+    def _publish(
+        self, key: str, scratch: Path, target: Path, identity: Identity, record: Record, *, absent: bool
+    ) -> None:
+        """Give the finished *scratch* file its name, durably. To be called with the key's lock held."""
+        for attempt in range(_PUBLISH_ATTEMPTS):
+            try:
+                make_directories(target.parent, self.root)
+                self.records.write(key, identity, record)
+                rename(scratch, target, absent=absent)
+                fsync_directory(target.parent)
+                break
+            except FileNotFoundError:
+                # A delete of a neighbour pruned a directory that was just made; or somebody removed the root.
+                if attempt == _PUBLISH_ATTEMPTS - 1 or not self.root.is_dir():
+                    raise
+        self.records.keep_only(key, identity)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[BinaryIO]:
+        """A new file on the store's file system, locked for as long as its writer lives, gone when the block ends."""
+        directory = self.own / "tmp"
+        with self.errors(str(directory)):
+            make_directories(directory, self.root)
+            if not self._swept:
+                sweep(directory)
+                self._swept = True
+            file = new_scratch(directory)
+        try:
+            yield file
+        finally:
+            with self.errors(str(directory)), file:
+                Path(file.name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        """Hold the lock of *key* against other threads and processes."""
+        locks = self.own / "locks"
+        make_directories(locks, self.root)
+        with (locks / hashlib.sha256(key.encode()).hexdigest()[:2]).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

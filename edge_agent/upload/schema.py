@@ -1,0 +1,146 @@
+"""The ledger's file: its tables through their versions, how it is opened, and what is done with a damaged one."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge_agent.errors import DiskFull, SpoolUnusable, WriteFailed
+from edge_agent.spool import os_error
+
+# One script for each version, only ever appended to: PRAGMA user_version counts how many have run. File names are
+# bytes, as the kernel has them: one that is no UTF-8 must not stop the others.
+MIGRATIONS = (
+    """
+    CREATE TABLE segments (
+        stem TEXT PRIMARY KEY,
+        file BLOB NOT NULL,
+        state TEXT NOT NULL DEFAULT 'ready',
+        size INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        due REAL NOT NULL,
+        perhaps_stored INTEGER NOT NULL DEFAULT 0,
+        key TEXT NOT NULL DEFAULT '',
+        checksum TEXT NOT NULL DEFAULT '',
+        etag TEXT NOT NULL DEFAULT '',
+        error_code TEXT NOT NULL DEFAULT '',
+        error TEXT NOT NULL DEFAULT '',
+        error_at REAL,
+        first_seen REAL NOT NULL,
+        changed REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX segments_due ON segments (state, due);
+    CREATE INDEX segments_changed ON segments (changed);
+    CREATE INDEX segments_failed ON segments (error_at) WHERE error_code <> '';
+    CREATE TABLE link (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        error_code TEXT NOT NULL,
+        error TEXT NOT NULL,
+        since REAL NOT NULL
+    );
+    """,
+)
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_UNUSABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+
+
+def printable(text: str) -> str:
+    """*text* on one line, with control characters and what is no UTF-8, as odd file names have it, escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+@contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Raise what SQLite and the operating system refuse at *path* as SpoolUnusable, DiskFull or WriteFailed."""
+    try:
+        yield
+    except BlockingIOError as error:
+        raise SpoolUnusable(
+            "another uploader is at work on this spool", where=str(path), fix="stop it first, or leave the work to it"
+        ) from error
+    except OSError as error:
+        raise os_error(error, error.filename or path) from error
+    except sqlite3.Error as error:
+        raise _translated(error, path) from error
+
+
+def _translated(error: sqlite3.Error, path: Path) -> SpoolUnusable | DiskFull | WriteFailed:
+    # The low byte is the primary code. Errors of the sqlite3 module itself (misuse) have none and are bugs of ours.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFull(str(error), where=str(path), fix="free space on this disk")
+    if code in _UNUSABLE:
+        return SpoolUnusable(str(error), where=str(path), fix="create its directory, and let the agent's user write")
+    if code in _DAMAGED:
+        return SpoolUnusable(f"ledger is damaged ({error})", where=str(path), fix="restart; it is made anew")
+    return WriteFailed(str(error), where=str(path), fix="check the disk")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """An autocommit connection for the one writer, which may hand it from thread to thread."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def connect_for_reading(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing and leaves no file behind. Raises FileNotFoundError when there is no ledger."""
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, "no ledger yet", str(path))
+    # Without a log, no writer is at work and nothing can change; "immutable" then spares a reader who may not write to
+    # the directory the shared memory file.
+    quiet = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+    uri = f"{path.absolute().as_uri()}?mode=ro{quiet}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make every commit durable, and bring the tables to the newest version, each step whole or not at all."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    for number, script in enumerate(MIGRATIONS, start=1):
+        if version(connection) < number:
+            connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+
+def set_aside(path: Path) -> Path | None:
+    """Move what is no sound ledger of a known version to ``<name>.torn-<stamp>``; where it went, None when all is well.
+
+    The stamp is when the file was last written, in UTC.
+    """
+    if not path.exists() or _is_sound(path):
+        return None
+    stamp = f"{datetime.fromtimestamp(path.stat().st_mtime, UTC):%Y%m%dT%H%M%SZ}"
+    target, number = path.with_name(f"{path.name}.torn-{stamp}"), 0
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.torn-{stamp}.{number}")
+    for suffix in ("-wal", "-shm", ""):  # the ledger last: a crash in between finds it again
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.rename(target.with_name(target.name + suffix))
+    return target
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            return verdict == "ok" and version(connection) <= len(MIGRATIONS)
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            return False
+        raise
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """How many of the migrations the ledger has seen."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
