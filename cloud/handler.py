@@ -15,7 +15,7 @@ from cloud import logs
 from cloud.events import Message, ObjectRef, messages
 from cloud.origin import is_video
 from cloud.pipeline import Outcome, Progress, Result, process
-from cloud.settings import Settings, load
+from cloud.settings import Settings, StoreSettings, load
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import EdgeCaptureError, EventInvalid
 from edge_agent.store import ObjectStore
@@ -27,13 +27,14 @@ VIDEOS = "videos/"
 class EventHandler:
     """Handles events under *settings*; stores are opened at first use and kept. Safe to use from several threads.
 
-    *progress* is handed to :func:`cloud.pipeline.process`; *seen* gets every result.
+    *progress* is handed to :func:`cloud.pipeline.process`; *seen* gets every result; *opener* opens stores.
     """
 
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
     progress: Callable[[Progress], None] | None = None
     seen: Callable[[Result], None] | None = None
+    opener: Callable[[StoreSettings], ObjectStore] = StoreSettings.open
     _stores: dict[str, ObjectStore] = field(default_factory=dict)
     _opening: threading.Lock = field(default_factory=threading.Lock)
 
@@ -73,7 +74,7 @@ class EventHandler:
 
     def _process(self, ref: ObjectRef) -> Result:
         began = self.clock.monotonic()
-        raw, dataset = self._raw(ref.bucket), self._open("dataset", self.settings.dataset.open)
+        raw, dataset = self._raw(ref.bucket), self._open("dataset", self.settings.dataset)
         result = process(ref, raw, dataset, self.settings, self.clock, self.progress)
         _log().info("video_" + result.outcome, key=ref.key, **facts(result), seconds=self._since(began))
         if self.seen is not None:
@@ -87,8 +88,8 @@ class EventHandler:
         """The store an event calls *bucket*. Raises EventInvalid when settings name another one."""
         configured = self.settings.raw
         if configured is None:
-            return self._open(f"s3://{bucket}", self.settings.dataset.beside(f"s3://{bucket}").open)
-        raw = self._open("raw", configured.open)
+            return self._open(f"s3://{bucket}", self.settings.dataset.beside(f"s3://{bucket}"))
+        raw = self._open("raw", configured)
         if raw.name != bucket:
             raise EventInvalid(
                 f"event is about the store '{bucket[:80]}', and the raw store is '{raw.name}'",
@@ -96,10 +97,10 @@ class EventHandler:
             )
         return raw
 
-    def _open(self, name: str, opener: Callable[[], ObjectStore]) -> ObjectStore:
+    def _open(self, name: str, settings: StoreSettings) -> ObjectStore:
         with self._opening:
             if name not in self._stores:
-                self._stores[name] = opener()
+                self._stores[name] = self.opener(settings)
             return self._stores[name]
 
 

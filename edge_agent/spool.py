@@ -29,6 +29,7 @@ PART_SUFFIX = ".mp4.part"
 SIDECAR_SUFFIX = ".json"
 REASON_SUFFIX = ".reason"
 
+_LONGEST_REASONED = 240  # NAME_MAX of 255, less the suffix and what write_durably adds to a scratch file's name
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST}
 
@@ -51,7 +52,8 @@ def os_errors(where: Path | str) -> Iterator[None]:
     except _Taken:
         raise
     except OSError as error:
-        raise os_error(error, error.filename or where) from error
+        named = error.filename if error.filename2 is None else None  # of two names the system does not say which
+        raise os_error(error, named or where) from error
 
 
 def fsync_directory(directory: Path) -> None:
@@ -239,20 +241,26 @@ class Spool:
                 number += 1
                 target = directory / f"{video.stem}.{number}{video.suffix}"
             sidecar, beside = video.with_suffix(SIDECAR_SUFFIX), target.with_suffix(SIDECAR_SUFFIX)
-            paired = video.suffix == VIDEO_SUFFIX and sidecar.exists()  # x.mov has no claim on the sidecar of x.mp4
+            # x.mov has no claim on the sidecar of x.mp4. Unlike the method, the function bears names that are too long.
+            paired = video.suffix == VIDEO_SUFFIX and os.path.exists(sidecar)  # noqa: PTH110
             if paired:
                 beside.unlink(missing_ok=True)
                 _link_or_rename(sidecar, beside)
             if not target.exists():
                 _link_or_rename(video, target)
             if reason:
-                write_durably(target.with_name(target.name + REASON_SUFFIX), f"{reason}\n".encode())
+                write_durably(_reason_for(target), f"{reason}\n".encode())
             fsync_directory(directory)
             video.unlink(missing_ok=True)
             if paired:
                 sidecar.unlink(missing_ok=True)
             fsync_directory(video.parent)
         return target
+
+
+def _reason_for(target: Path) -> Path:
+    """Where the reason for *target* stands: beside it, under a name that is cut where NAME_MAX leaves no room."""
+    return target.with_name(os.fsdecode(os.fsencode(target.name)[:_LONGEST_REASONED]) + REASON_SUFFIX)
 
 
 def _link_or_rename(source: Path, target: Path) -> None:

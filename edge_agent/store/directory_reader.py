@@ -159,7 +159,9 @@ class DirectoryReader:
         path = self.root / check_key(key)
         if key.split("/", 1)[0] == OWN:
             raise KeyInvalid(f"keys under {OWN!r} are the store's own", where=str(self.root), fix="use another key")
-        if Path(os.path.realpath(path)) != path:
+        with self.errors(str(path)):
+            linked = any(part.is_symlink() for part in (path, *path.parents[: key.count("/")]))
+        if linked:
             raise KeyInvalid("the key leads through a symbolic link", where=str(path), fix="put the file itself there")
         return path
 

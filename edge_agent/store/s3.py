@@ -15,7 +15,7 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import DiskFull, KeyInvalid, ObjectExists, ObjectNotFound, PreconditionFailed, StoreThrottled
 from edge_agent.store.base import Body, Checksum, ObjectInfo, StoredObject, check_key, check_metadata
 from edge_agent.store.checksum import ALGORITHM, CHUNK, RunningCrc64Nvme, crc64nvme
-from edge_agent.store.s3_errors import CONFLICT, code_of, translate, translated
+from edge_agent.store.s3_errors import CONFLICT, code_of, refuse_strange_redirects, translate, translated
 from edge_agent.store.s3_replies import (
     OCTETS,
     Reply,
@@ -254,7 +254,9 @@ class S3Store:
             response_checksum_validation="when_required",
             s3={"addressing_style": "path" if self._endpoint_url else "auto"},
         )
-        return session.client("s3", region_name=region, endpoint_url=self._endpoint_url, config=config)
+        client = session.client("s3", region_name=region, endpoint_url=self._endpoint_url, config=config)
+        client.meta.events.register_first("needs-retry.s3", refuse_strange_redirects)
+        return client
 
 
 def _is_key(key: str) -> bool:

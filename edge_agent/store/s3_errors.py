@@ -172,8 +172,22 @@ def clean(message: str) -> str:
 def _by_status(status: int) -> _Meaning:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
-    # A redirect that the client could not follow is a captive portal's, or another server's altogether.
     return _AWAY if status >= 500 or 200 <= status < 400 else _OTHER
+
+
+def refuse_strange_redirects(response: tuple[Any, dict[str, Any]] | None, **_: object) -> None:
+    """For the client's event ``needs-retry.s3``, first in line: a redirect that S3 did not send is an error at once.
+
+    The client's own handler takes every redirect for "another region", asks the same server which one, is redirected,
+    asks again, until Python's stack is full (botocore 1.44). A captive portal redirects everything.
+    """
+    from botocore.parsers import ResponseParserError
+
+    if response is None or response[0] is None or response[0].status_code not in (301, 302, 303, 307, 308):
+        return
+    code = str(response[1].get("Error", {}).get("Code", ""))
+    if (not code or code.isdigit()) and "x-amz-bucket-region" not in response[0].headers:
+        raise ResponseParserError(f"redirected by something that is no object store ({response[0].status_code})")
 
 
 @contextmanager

@@ -33,25 +33,26 @@ def video_facts(video: Path) -> VideoFacts:
     """
     import av
 
-    with video.open("rb") as file:
-        try:
-            # The format is given because probing would also follow play lists, and those name other files and hosts.
-            with closing(av.open(file, mode="r", format="mp4")) as container:
-                if not container.streams.video:
-                    raise VideoUnreadable("has no video stream", where=str(video), fix=_FIX)
-                stream = container.streams.video[0]
-                frames, ticks = 0, 0
-                for packet in container.demux(stream):
-                    if packet.size:
-                        frames += 1
-                        ticks += packet.duration or 0
-                if not frames:
-                    raise VideoUnreadable("has no frame", where=str(video), fix=_FIX)
-                duration = float(ticks * stream.time_base) if stream.time_base else 0.0
-                context = stream.codec_context
-                return VideoFacts(round(duration, 6), frames, context.name, context.width, context.height)
-        except av.FFmpegError as error:
-            raise VideoUnreadable(f"is no readable MP4 video ({error.strerror})", where=str(video), fix=_FIX) from error
+    try:
+        # The protocol and the format are given because guessing them would also follow what a name or a play list says.
+        with closing(av.open(f"file:{video.absolute()}", mode="r", format="mp4")) as container:
+            if not container.streams.video:
+                raise VideoUnreadable("has no video stream", where=str(video), fix=_FIX)
+            stream = container.streams.video[0]
+            frames, ticks = 0, 0
+            for packet in container.demux(stream):
+                if packet.size:
+                    frames += 1
+                    ticks += packet.duration or 0
+            if not frames:
+                raise VideoUnreadable("has no frame", where=str(video), fix=_FIX)
+            duration = float(ticks * stream.time_base) if stream.time_base else 0.0
+            context = stream.codec_context
+            return VideoFacts(round(duration, 6), frames, context.name, context.width, context.height)
+    except av.FFmpegError as error:
+        if isinstance(error, OSError):  # no such file, no right to read it: not what the file is, but how it stands
+            raise
+        raise VideoUnreadable(f"is no readable MP4 video ({error.strerror})", where=str(video), fix=_FIX) from error
 
 
 def describe(video: Path, name: SegmentName, device: str) -> Segment:

@@ -14,7 +14,7 @@ from edge_agent.errors import (
     ObjectNotFound,
     VideoUnreadable,
 )
-from edge_agent.segment import Segment, SegmentName, video_key
+from edge_agent.segment import MAX_STEM, Segment, SegmentName, video_key
 from edge_agent.spool import SIDECAR_SUFFIX, VIDEO_SUFFIX, Spool, os_error, stem_of
 from edge_agent.store.base import Checksum, ObjectInfo, ObjectStore
 from edge_agent.store.checksum import crc64nvme
@@ -44,6 +44,8 @@ def prepare(video: Path, spool: Spool, device: str, fields: tuple[str, ...]) -> 
     """
     if video.suffix != VIDEO_SUFFIX:
         raise NameInvalid("is no segment", where=str(video), fix=f"segments end in {VIDEO_SUFFIX}")
+    if len(video.name) > MAX_STEM + len(VIDEO_SUFFIX):
+        raise NameInvalid("name is too long", where=str(video), fix=f"keep it within {MAX_STEM} characters")
     with _file_errors(video):
         segment = spool.sidecar(video)
         known = segment is not None

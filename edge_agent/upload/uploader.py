@@ -193,10 +193,10 @@ class Uploader:
         try:
             segment = transfer.prepare(video, self._spool, self._device, self._fields)
             info = transfer.upload(segment, video, self._store, perhaps_stored=row.perhaps_stored)
+            self._spool.keep_uploaded(video)
         except EdgeCaptureError as error:
             self._settle(row, video, error)
             return
-        self._spool.keep_uploaded(video)
         self._ledger.verified(
             row.stem, self._now(), key=info.key, size=info.size, checksum=segment.crc64nvme, etag=info.etag
         )

@@ -7,17 +7,16 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import EdgeCaptureError, StoreThrottled, StoreUnreachable
 from edge_agent.segment import Segment, video_key
 from edge_agent.spool import Spool
-from edge_agent.store.base import Body, ObjectInfo, ObjectStore
+from edge_agent.store.base import ObjectStore
 from edge_agent.store.directory import DirectoryStore
 from edge_agent.upload.ledger import LEDGER_FILE, Ledger
 from edge_agent.upload.report import Happened
@@ -104,18 +103,11 @@ class CutStore(StoreBetween):
 
     cut = ""
 
-    def put_if_absent(
-        self,
-        key: str,
-        body: Body,
-        *,
-        content_type: str = "application/octet-stream",
-        metadata: Mapping[str, str] | None = None,
-    ) -> ObjectInfo:
+    def before_put(self, key: str) -> None:
         cut_at(self.cut, "before put")
-        info = super().put_if_absent(key, body, content_type=content_type, metadata=metadata)
+
+    def after_put(self, key: str) -> None:
         cut_at(self.cut, "after put")
-        return info
 
 
 def cut_at(wanted: str, here: str) -> None:
@@ -213,18 +205,9 @@ class LostReply(StoreBetween):
 
     losses = 1
 
-    def put_if_absent(
-        self,
-        key: str,
-        body: Body,
-        *,
-        content_type: str = "application/octet-stream",
-        metadata: Mapping[str, str] | None = None,
-    ) -> ObjectInfo:
-        info = super().put_if_absent(key, body, content_type=content_type, metadata=metadata)
+    def after_put(self, key: str) -> None:
         if self.calls["put_if_absent"] <= self.losses:
             raise StoreUnreachable("connection reset", where=self.uri(key))
-        return info
 
 
 def test_a_lost_reply_stores_exactly_one_object(spool: Spool, store: ObjectStore) -> None:
@@ -244,24 +227,19 @@ class Stormy(StoreBetween):
     """Fails as *weather* says, call by call: not at all, before the put, or after it."""
 
     weather: list[str]
+    now = "fair"
 
-    def put_if_absent(
-        self,
-        key: str,
-        body: Body,
-        *,
-        content_type: str = "application/octet-stream",
-        metadata: Mapping[str, str] | None = None,
-    ) -> ObjectInfo:
-        now = self.weather.pop() if self.weather else "fair"
-        if now == "before":
+    def before_put(self, key: str) -> None:
+        self.now = self.weather.pop() if self.weather else "fair"
+        if self.now == "before":
             raise StoreThrottled("slow down", where=self.uri(key))
-        info = super().put_if_absent(key, body, content_type=content_type, metadata=metadata)
-        if now == "after":
+
+    def after_put(self, key: str) -> None:
+        if self.now == "after":
             raise StoreUnreachable("connection reset", where=self.uri(key))
-        return info
 
 
+@settings(max_examples=40)
 @given(weather=st.lists(st.sampled_from(["fair", "before", "after"]), max_size=20))
 def test_any_weather_of_the_link_loses_and_doubles_nothing(
     tmp_path_factory: pytest.TempPathFactory, weather: list[str]
@@ -308,17 +286,9 @@ def test_a_file_that_fails_like_a_link_does_not_hold_the_others_up(
     stuck = video_key(segments[0])
 
     class Blackhole(StoreBetween):
-        def put_if_absent(
-            self,
-            key: str,
-            body: Body,
-            *,
-            content_type: str = "application/octet-stream",
-            metadata: Mapping[str, str] | None = None,
-        ) -> ObjectInfo:
+        def before_put(self, key: str) -> None:
             if key == stuck and self.count("stuck") <= 6:
                 raise StoreUnreachable("timed out", where=key)
-            return super().put_if_absent(key, body, content_type=content_type, metadata=metadata)
 
     with Rig(spool, Blackhole(directory_store)) as rig:
         rig.run_until_empty()

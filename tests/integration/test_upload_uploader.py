@@ -12,13 +12,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 import watchdog.observers
 
 from edge_agent.clock import SystemClock
-from edge_agent.errors import ContainerMissing, EdgeCaptureError, SpoolUnusable
+from edge_agent.errors import (
+    ContainerMissing,
+    CredentialsRefused,
+    DiskFull,
+    EdgeCaptureError,
+    IntegrityMismatch,
+    SpoolUnusable,
+    StoreThrottled,
+    StoreUnreachable,
+)
 from edge_agent.segment import Segment, video_key
 from edge_agent.spool import Spool, move_durably
-from edge_agent.store.base import Body, ObjectStore
+from edge_agent.store.base import ObjectInfo, ObjectStore
 from edge_agent.store.directory import DirectoryStore
 from edge_agent.store.s3 import S3Store
 from edge_agent.upload.ledger import LEDGER_FILE
@@ -34,7 +44,8 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def reason_of(spool: Spool, name: str) -> str:
-    return (spool.failed / f"{name}.reason").read_text(encoding="utf-8")
+    (reason,) = spool.failed.glob(f"{name[:99]}*.reason")
+    return reason.read_text(encoding="utf-8")
 
 
 def test_what_is_ready_is_uploaded_whole_and_kept(spool: Spool, store: ObjectStore) -> None:
@@ -104,6 +115,7 @@ POISON = {
     "holiday.mp4": (b"whatever", "NameInvalid", "is no segment name"),
     "YELLOW_box_1.mp4": (b"whatever", "NameInvalid", "is no segment name"),
     "line\nbreak_box_1.mp4": (b"whatever", "NameInvalid", "is no segment name"),
+    "yellow_box_" + "1" * 240 + ".mp4": (b"whatever", "NameInvalid", "too long"),
     "notes.txt": (b"buy batteries", "NameInvalid", "segments end in .mp4"),
     os.fsdecode(b"\xff\xfe_box_1.mp4"): (b"whatever", "NameInvalid", "is no segment name"),
 }
@@ -194,7 +206,7 @@ def test_an_equal_object_without_a_checksum_is_compared_byte_by_byte(spool: Spoo
     """An object that another tool stored, with the same bytes, is success and not sent again."""
 
     class Forgetful(StoreBetween):
-        def head(self, key: str):  # type: ignore[no-untyped-def]
+        def head(self, key: str) -> ObjectInfo:
             return replace(super().head(key), checksum=None)
 
     segment = publish(spool)
@@ -239,6 +251,41 @@ def test_a_missing_directory_is_waited_for(spool: Spool, tmp_path: Path) -> None
     assert {event.error.code for event in rig.happened(Happened.POSTPONED) if event.error} == {"ContainerMissing"}
 
 
+LINK_ERRORS = [
+    CredentialsRefused("signature does not match", where="s3://raw", fix="renew the key"),
+    StoreUnreachable("timed out", where="s3://raw"),
+    StoreThrottled("slow down", where="s3://raw"),
+    DiskFull("no space left on device", where="/store"),
+]
+
+
+@pytest.mark.parametrize("error", LINK_ERRORS, ids=lambda error: error.code)
+def test_what_is_wrong_with_the_link_is_said_once_and_charged_to_no_file(
+    spool: Spool, directory_store: DirectoryStore, error: EdgeCaptureError
+) -> None:
+    """Ten failures in a row are one line in the log, no attempt of any file, and shown by the status until over."""
+    segments = [publish(spool, number) for number in range(3)]
+    links: list[object] = []
+
+    class Refusing(StoreBetween):
+        def before_put(self, key: str) -> None:
+            if self.count("tried") <= 10:
+                raise error
+            links.append(rig.uploader.status().link)
+
+    with structlog.testing.capture_logs() as logs, Rig(spool, Refusing(directory_store)) as rig:
+        rig.run_until_empty()
+        assert rig.uploader.status().counts[State.VERIFIED] == len(segments)
+        assert rig.uploader.status().last_error is None
+    assert len(rig.happened(Happened.POSTPONED)) == 10
+    warnings = [log for log in logs if log["log_level"] == "warning"]
+    assert [(log["event"], log["code"], log["error"]) for log in warnings] == [
+        ("upload_postponed", error.code, str(error))
+    ]
+    assert links[0] is not None
+    assert links[1:] == [None, None]
+
+
 def test_a_dead_endpoint_is_one_error_of_one_line(spool: Spool, aws_environment: None) -> None:
     """run_once says what is wrong with the link and leaves the queue as it was."""
     publish(spool)
@@ -262,12 +309,9 @@ def test_a_file_that_fails_lets_the_others_pass_and_is_tried_again(
     segment, other = publish(spool, 1), publish(spool, 2)
 
     class Damaging(StoreBetween):
-        def put_if_absent(self, key: str, body: Body, **options: object):  # type: ignore[no-untyped-def]
-            from edge_agent.errors import IntegrityMismatch
-
+        def before_put(self, key: str) -> None:
             if key == video_key(segment) and self.count("damaged") <= 3:
                 raise IntegrityMismatch("arrived damaged", where=key)
-            return super().put_if_absent(key, body, **options)  # type: ignore[arg-type]
 
     with Rig(spool, Damaging(directory_store)) as rig:
         rig.run_until_empty()
@@ -283,11 +327,9 @@ def test_a_file_that_changes_while_it_is_uploaded_is_not_taken_for_verified(
     video = spool.ready / f"{segment.name}.mp4"
 
     class Slow(StoreBetween):
-        def put_if_absent(self, key: str, body: Body, **options: object):  # type: ignore[no-untyped-def]
-            info = super().put_if_absent(key, body, **options)  # type: ignore[arg-type]
+        def after_put(self, key: str) -> None:
             with video.open("ab") as file:
                 file.write(b"more")
-            return info
 
     with Rig(spool, Slow(directory_store)) as rig:
         rig.run_until_empty()
@@ -303,10 +345,9 @@ def test_a_file_an_operator_removed_is_a_tombstone(spool: Spool, directory_store
     gone, stays = publish(spool, 1), publish(spool, 2)
 
     class Removing(StoreBetween):
-        def put_if_absent(self, key: str, body: Body, **options: object):  # type: ignore[no-untyped-def]
+        def before_put(self, key: str) -> None:
             if key == video_key(gone):
                 (spool.ready / f"{gone.name}.mp4").unlink()
-            return super().put_if_absent(key, body, **options)  # type: ignore[arg-type]
 
     with Rig(spool, Removing(directory_store)) as rig:
         rig.run_until_empty()

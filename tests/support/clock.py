@@ -16,7 +16,7 @@ class FakeClock:
     seconds of virtual time is a test that would never end, and fails.
     """
 
-    def __init__(self, start: datetime = datetime(2026, 11, 22, 14, 31, 5, tzinfo=UTC), limit: float = 1e7) -> None:
+    def __init__(self, start: datetime = datetime(2026, 11, 22, 14, 31, 5, tzinfo=UTC), limit: float = 1e6) -> None:
         self._wall = start
         self._elapsed = 0.0
         self._limit = limit

@@ -150,8 +150,17 @@ class StoreBetween:
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
+        self.before_put(key)
         self.count("put_if_absent")
-        return self.inner.put_if_absent(key, body, content_type=content_type, metadata=metadata)
+        info = self.inner.put_if_absent(key, body, content_type=content_type, metadata=metadata)
+        self.after_put(key)
+        return info
+
+    def before_put(self, key: str) -> None:
+        """Called before a put_if_absent; what it raises is the put's error, with nothing stored."""
+
+    def after_put(self, key: str) -> None:
+        """Called after a put_if_absent; what it raises is the put's error, with the object stored."""
 
     def put_if_match(
         self,

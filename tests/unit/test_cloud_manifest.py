@@ -43,8 +43,8 @@ def test_a_line_read_back_tells_its_frame() -> None:
 def test_the_order_of_merging_does_not_matter(found: dict[str, list[int]], random: Random) -> None:
     """A partition's bytes depend on the set of videos in it, not on the order or number of merges."""
     ordered = b""
-    for stem in found:
-        ordered = merge(ordered, stem, block(stem, found[stem]))
+    for stem, indices in found.items():
+        ordered = merge(ordered, stem, block(stem, indices))
     shuffled, again = b"", [*found, *found]
     random.shuffle(again)
     for stem in again:
@@ -58,8 +58,8 @@ def test_the_order_of_merging_does_not_matter(found: dict[str, list[int]], rando
 def test_a_video_replaces_its_own_block_only(found: dict[str, list[int]], indices: list[int]) -> None:
     """Processed anew, a video's old lines go and all others stay as they were, to the byte."""
     before = b""
-    for stem in found:
-        before = merge(before, stem, block(stem, found[stem]))
+    for stem, had in found.items():
+        before = merge(before, stem, block(stem, had))
     after = merge(before, "blue_box_1", block("blue_box_1", indices))
     others = [line.text for line in parse(before, "p") if line.stem != "blue_box_1"]
     assert [line.text for line in parse(after, "p") if line.stem != "blue_box_1"] == others

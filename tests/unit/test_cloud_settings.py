@@ -101,6 +101,11 @@ def test_the_fingerprint_follows_what_changes_the_outputs() -> None:
     """Stores do not count; sampling, quality, fields and sheet do."""
     base = Settings.model_validate({"dataset": "a"})
     assert base.fingerprint == Settings.model_validate({"dataset": "b", "raw": "c"}).fingerprint
-    others = [{"sampling": {"every": 29}}, {"jpeg_quality": 94}, {"fields": "object,color"}, {"sheet": {"columns": 4}}]
+    others: list[dict[str, object]] = [
+        {"sampling": {"every": 29}},
+        {"jpeg_quality": 94},
+        {"fields": "object,color"},
+        {"sheet": {"columns": 4}},
+    ]
     prints = {Settings.model_validate({"dataset": "a", **other}).fingerprint for other in others}
     assert len(prints | {base.fingerprint}) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import cv2
@@ -44,7 +45,7 @@ def test_memory_is_bounded_and_tiles_spread_evenly() -> None:
         assert len(sheet._tiles) <= 10
     kept = [index for index, _, _ in sheet._tiles]
     assert kept[0] == 0
-    assert len({after - before for before, after in zip(kept, kept[1:], strict=False)}) == 1
+    assert len({after - before for before, after in itertools.pairwise(kept)}) == 1
     assert len(kept) > 5
 
 
