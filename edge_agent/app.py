@@ -16,7 +16,7 @@ from edge_agent.clock import Clock
 from edge_agent.config import Settings
 from edge_agent.control import local
 from edge_agent.redact import redact
-from edge_agent.spool import Spool
+from edge_agent.spool import Spool, os_errors
 from edge_agent.supervisor import Worker, supervise
 from edge_agent.upload.job import UploadJob
 
@@ -101,7 +101,8 @@ class Agent:
         """
         spool = Spool(self._settings.spool)
         spool.prepare()
-        self._settings.state_directory.mkdir(parents=True, exist_ok=True)
+        with os_errors(self._settings.state_directory):
+            self._settings.state_directory.mkdir(parents=True, exist_ok=True)
         captures = [
             Worker(name, "capture", capture_job(self._settings, name).to_line(), silence=HANG_SECONDS)
             for name in (self._settings.cameras if self._capture else ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -138,19 +139,25 @@ def label(
     from edge_agent.clock import SystemClock
     from edge_agent.config import load
     from edge_agent.control.desired import DesiredState
-    from edge_agent.segment import ClassTag
+    from edge_agent.segment import ClassTag, check_name_length
 
     settings = load(config)
     if camera not in settings.cameras:
         known = ", ".join(settings.cameras)
         raise ConfigInvalid(f"no camera is called '{camera}'", where=str(config), fix=f"there is: {known}")
     pairs = [value.partition("=") for value in values]
-    if any(not mark for _, mark, _ in pairs):
-        raise ConfigInvalid(f"cannot read {' '.join(values)!r}", fix="write FIELD=VALUE, as in color=yellow object=box")
-    tag = ClassTag.of({field: value for field, _, value in pairs}, settings.fields)
-    DesiredState(settings.state_directory, settings.fields).set_class(
-        camera, tag, f"shell:{getpass.getuser()}", SystemClock().now()
-    )
+    wanted = {field: value for field, _, value in pairs}
+    if len(wanted) < len(pairs) or any(not mark for _, mark, _ in pairs):
+        raise ConfigInvalid(
+            f"cannot read {' '.join(values)!r}", fix="write each FIELD=VALUE once, as in color=yellow object=box"
+        )
+    tag = ClassTag.of(wanted, settings.fields)
+    check_name_length(tag, settings.device, camera)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        user = str(os.getuid())
+    DesiredState(settings.state_directory, settings.fields).set_class(camera, tag, f"shell:{user}", SystemClock().now())
     typer.echo(f"{camera}: {tag} from the next keyframe on")
 
 

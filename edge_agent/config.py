@@ -2,36 +2,73 @@
 
 from __future__ import annotations
 
-from functools import partial
+import re
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
-from edge_agent.segment import DEFAULT_FIELDS, ClassTag, check_camera, check_device, check_fields
+from edge_agent.redact import redact
+from edge_agent.segment import (
+    DEFAULT_FIELDS,
+    ClassTag,
+    check_camera,
+    check_device,
+    check_fields,
+    check_name_length,
+)
 from edge_agent.source_url import check_source
 from edge_agent.telemetry import LogFormat
 
 
-def _source(value: SecretStr) -> SecretStr:
-    """Our errors become pydantic's here, so that they are reported with their path."""
-    try:
-        check_source(value.get_secret_value())
-    except EdgeCaptureError as error:
-        raise ValueError(str(error)) from error
-    return value
+_LOGIN = re.compile(r"([^\s'\":/@]+):[^\s'\"@]+@")
+
+
+def _safe(text: str) -> str:
+    """*text* without a password, even where a URL stands in the wrong place and has lost its ``//``."""
+    return _LOGIN.sub(r"\1:***@", redact(text))
+
+
+def _checked(check: Callable[[Any], object]) -> AfterValidator:
+    """A validator that changes nothing; our errors become pydantic's, so that they are reported with their path."""
+
+    def validate(value: Any) -> Any:
+        try:
+            check(value)
+        except EdgeCaptureError as error:
+            raise ValueError(_safe(str(error))) from error
+        return value
+
+    return AfterValidator(validate)
+
+
+def _check_store(url: str) -> None:
+    """Refuse here what opening the store would refuse in the upload process, out of sight."""
+    scheme, mark, rest = url.partition("://")
+    if mark and (scheme not in ("s3", "file") or (scheme == "s3" and not re.fullmatch(r"[^/?#@:]+/?", rest))):
+        raise ConfigInvalid("is no store", fix="write s3://bucket, file:///directory or a directory")
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class CameraSettings(_Settings):
     """One camera. ``source`` may hold a password and is therefore never shown."""
 
-    source: Annotated[SecretStr, AfterValidator(_source)]
+    source: Annotated[SecretStr, _checked(lambda source: check_source(source.get_secret_value()))]
     class_: dict[str, str] | None = Field(default=None, alias="class", description="class until someone sets another")
     segment_seconds: float = Field(default=60, ge=0.2, le=3600, description="cut at the first keyframe after this")
     stall_seconds: float = Field(default=10, ge=1, le=600, description="no packet for this long: reconnect")
@@ -40,7 +77,7 @@ class CameraSettings(_Settings):
 class StoreSettings(_Settings):
     """Where segments go. ``url`` is ``s3://bucket``, ``file:///directory`` or a plain directory path."""
 
-    url: str = Field(min_length=1)
+    url: Annotated[str, Field(min_length=1), _checked(_check_store)]
     endpoint_url: str | None = Field(default=None, description="S3-compatible server; AWS when absent")
     region: str | None = None
     profile: str | None = Field(default=None, description="profile of the AWS configuration files")
@@ -58,35 +95,34 @@ class LogSettings(_Settings):
 class Settings(_Settings):
     """Everything in ``edge-agent.yaml``."""
 
-    device: str
-    fields: tuple[str, ...] = DEFAULT_FIELDS
+    device: Annotated[str, _checked(check_device)]
+    fields: Annotated[tuple[str, ...], _checked(check_fields)] = DEFAULT_FIELDS
     spool: Path
     state: Path | None = Field(default=None, description="ledger and desired state; default: state/ in the spool")
     store: StoreSettings
-    cameras: dict[str, CameraSettings] = Field(min_length=1)
+    cameras: dict[Annotated[str, _checked(lambda name: check_camera(_safe(name)))], CameraSettings] = Field(
+        min_length=1
+    )
     upload: UploadSettings = UploadSettings()
     log: LogSettings = LogSettings()
 
-    @model_validator(mode="after")
-    def _names_fit(self) -> Self:
-        """Check what the name grammar demands, all faults at once."""
+    @field_validator("cameras")
+    @classmethod
+    def _classes_fit(cls, cameras: dict[str, CameraSettings], info: ValidationInfo) -> dict[str, CameraSettings]:
+        """Every class has the configured fields, and makes names that are not too long; all faults at once."""
         faults = []
-        checks: list[tuple[str, Any]] = [
-            ("device", lambda: check_device(self.device)),
-            ("fields", lambda: check_fields(self.fields)),
-        ]
-        for name, camera in self.cameras.items():
-            checks.append((f"cameras.{name}", partial(check_camera, name)))
-            if camera.class_ is not None:
-                checks.append((f"cameras.{name}.class", partial(ClassTag.of, camera.class_, self.fields)))
-        for path, check in checks:
+        for name, camera in cameras.items():
+            if camera.class_ is None or "fields" not in info.data:
+                continue
             try:
-                check()
+                check_name_length(
+                    ClassTag.of(camera.class_, info.data["fields"]), info.data.get("device", "device"), name
+                )
             except EdgeCaptureError as error:
-                faults.append(f"{path}: {error}")
+                faults.append(f".{name}.class: {error}")
         if faults:
             raise ValueError("\n".join(faults))
-        return self
+        return cameras
 
     @property
     def state_directory(self) -> Path:
@@ -104,8 +140,12 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | float | bool) and key in seen:
+            if not isinstance(key, Hashable):
+                raise yaml.MarkedYAMLError(problem="a key is no plain text", problem_mark=key_node.start_mark)
+            if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key '{key}' stands here twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -128,7 +168,9 @@ def load(path: Path) -> Settings:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigInvalid(f"is no valid YAML: {problem}", where=where) from error
+        raise ConfigInvalid(f"is no valid YAML: {_safe(problem)}", where=where) from error
+    except (ValueError, RecursionError) as error:  # a date or number that cannot be; nested beyond reason
+        raise ConfigInvalid(f"is no valid YAML: {_safe(str(error))}", where=str(path)) from error
     if not isinstance(document, dict):
         raise ConfigInvalid("holds no settings", where=str(path), fix="start from config/edge-agent.yaml")
     try:
@@ -141,7 +183,8 @@ def invalid(error: ValidationError, where: str) -> ConfigInvalid:
     """All of *error*'s faults, a line each, none of them showing the input (it may be a password)."""
     faults = []
     for fault in error.errors(include_url=False, include_input=False):
-        path = ".".join(str(part) for part in fault["loc"])
+        path = _safe(".".join(str(part) for part in fault["loc"] if part != "[key]"))
+        path = path if path.isprintable() else ascii(path)
         lines = fault["msg"].removeprefix("Value error, ").splitlines()
-        faults += [f"{path}: {line}" if path else line for line in lines]
+        faults += [f"{path}{line}" if line.startswith(".") else f"{path}: {line}" if path else line for line in lines]
     return ConfigInvalid("\n".join(f"{where}: {fault}" for fault in faults))

@@ -9,7 +9,6 @@ output, which the parent logs.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import sys
@@ -21,7 +20,7 @@ from typing import IO
 from edge_agent.capture.job import CaptureJob
 from edge_agent.capture.report import Event
 from edge_agent.clock import SystemClock
-from edge_agent.errors import EdgeCaptureError, SpoolUnusable
+from edge_agent.errors import EdgeCaptureError
 
 STOP_SECONDS = 3.0  # a child that has not stopped by then ends at once; what is on the disk is salvaged later
 
@@ -52,7 +51,7 @@ def capture(line: str, stop: threading.Event) -> None:
     clock = SystemClock()
     spool = Spool(Path(job.spool))
     spool.prepare()
-    with only_one(spool.recording / f".lock-{job.camera}"):
+    with spool.only_one(job.camera):
         tags = DesiredTags.of_job(job, clock)
         Recorder(
             job, spool, clock, tags, lambda closing: open_source(job.source, clock, closing, job.stall_seconds), report
@@ -77,32 +76,12 @@ def report(event: Event) -> None:
         sys.stdout.flush()
 
 
-class only_one:  # noqa: N801 - used like a function
-    """Holds *path* locked: two processes on one camera would each lose half of its packets."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._file: IO[str] = self._path.open("w")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._file.close()
-            raise SpoolUnusable(
-                "another process is recording this camera", where=str(self._path), fix="stop it first"
-            ) from error
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
 def _stop_on_signals(stop: threading.Event) -> None:
-    """First signal: finish what is open and end. Second signal: end at once."""
+    """Finish what is open and end, within STOP_SECONDS. A service manager may say so as well as the parent."""
 
     def handle(_number: int, _frame: object) -> None:
         if stop.is_set():
-            leave(1)
+            return
         stop.set()
         deadline = threading.Timer(STOP_SECONDS, leave, (1,))
         deadline.daemon = True

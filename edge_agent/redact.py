@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 
-# scheme://user:password@ -- the password may hold anything but '/', '?', '#' and blanks, even '@' typed by hand.
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#:@]*):[^\s/?#]*@")
+# //user:password@ up to the last '@' before a blank: people type '/', '?', '#' and '@' into users and passwords. Better to
+# cut too much of a path than too little of a password.
+_USERINFO = re.compile(r"//(?P<user>[^\s:]*):\S*@")
+# Some cameras take the login in the path: rtsp://host/user=admin_password=secret_channel=1.
 _QUERY = re.compile(
-    r"(?i)(?P<key>[?&](?:[a-z-]*(?:password|passwd|pwd|secret|token|signature|credential|apikey|api_key)[a-z-]*|key|auth))"
+    r"(?i)(?P<key>[?&;/_](?:[a-z_-]*(?:passw|pwd|secret|token|signature|credential|api_?key)[a-z_-]*|pass|key|auth))"
     r"=[^&\s#]*"
 )
 
 
 def redact(text: str) -> str:
     """*text* with passwords in URLs and secret query parameters replaced by ``***``."""
-    return _QUERY.sub(r"\g<key>=***", _USERINFO.sub(r"\g<scheme>\g<user>:***@", text))
+    return _QUERY.sub(r"\g<key>=***", _USERINFO.sub(r"//\g<user>:***@", text))

@@ -14,6 +14,7 @@ A frame is ``<stem>_<index:06d>``, where index is the frame's ordinal in the seg
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -28,12 +29,13 @@ DEFAULT_FIELDS = ("color", "object")
 MAX_STEM = 200
 MAX_VALUE = 63
 
+_NO_FIELD = frozenset({"source", "set-by", "set-at"})
 _VALUE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _FIELD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _TAKE = re.compile(r"[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*")
 _CAMERA = re.compile(r"[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
-_STAMP = re.compile(r"(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})(\d{3})Z")
-_INDEX = re.compile(r"\d{6}|[1-9]\d{6,}")
+_STAMP = re.compile(r"(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})(\d{3})Z", re.ASCII)
+_INDEX = re.compile(r"\d{6}|[1-9]\d{6,17}", re.ASCII)
 
 
 def _shown(text: str) -> str:
@@ -45,17 +47,18 @@ def _shown(text: str) -> str:
 def check_fields(names: Sequence[str]) -> tuple[str, ...]:
     """The class fields' names, checked; they become keys of manifest lines.
 
-    Ground Truth reserves names starting with ``$`` and ending in ``-metadata`` or ``-ref``, and ``source``.
-    Raises NameInvalid.
+    Ground Truth reserves names starting with ``$`` and ending in ``-metadata`` or ``-ref``, and ``source``; user
+    metadata has ``class-set-by`` and ``class-set-at`` beside the fields. Raises NameInvalid.
     """
     for name in names:
-        if not _FIELD.fullmatch(name) or name == "source" or name.endswith(("-metadata", "-ref")):
+        if not _FIELD.fullmatch(name) or name in _NO_FIELD or name.endswith(("-metadata", "-ref")):
             raise NameInvalid(
                 f"class field name {_shown(name)} cannot be used",
-                fix="use lower-case letters, digits and '-', not 'source', not ending in '-metadata' or '-ref'",
+                fix="use lower-case letters, digits and '-', not 'source', 'set-by' or 'set-at', "
+                "not ending in '-metadata' or '-ref'",
             )
     if not names or len(set(names)) != len(names):
-        raise NameInvalid(f"class fields {list(names)} must be one or more different names")
+        raise NameInvalid(f"class fields {_shown(', '.join(names))} must be one or more different names")
     return tuple(names)
 
 
@@ -94,11 +97,12 @@ class ClassTag:
 
     def __post_init__(self) -> None:
         if len(self.fields) != len(self.values):
-            raise NameInvalid(f"a class tag needs the fields {', '.join(self.fields)}; got {len(self.values)} values")
+            wanted = _shown(", ".join(self.fields))
+            raise NameInvalid(f"a class tag needs the fields {wanted}; got {len(self.values)} values")
         for field, value in zip(self.fields, self.values, strict=True):
             if not _VALUE.fullmatch(value) or len(value) > MAX_VALUE:
                 raise NameInvalid(
-                    f"class field '{field}' cannot be {_shown(value)}",
+                    f"class field {_shown(field)} cannot be {_shown(value)}",
                     fix=f"use lower-case letters and digits, with '-' between them, at most {MAX_VALUE} characters",
                 )
 
@@ -178,7 +182,7 @@ class SegmentName:
         """The name that *stem* (no directory, no suffix) spells. Raises NameInvalid."""
         *values, take = stem.split("_")
         if len(values) != len(names) or not all(map(_VALUE.fullmatch, values)) or not _TAKE.fullmatch(take):
-            grammar = "_".join(f"<{name}>" for name in (*names, "take"))
+            grammar = _shown("_".join(f"<{name}>" for name in (*names, "take"))).strip("'")
             raise NameInvalid(
                 f"{_shown(stem)} is no segment name", fix=f"name it {grammar}, for instance {_example(names)}"
             )
@@ -201,6 +205,11 @@ class SegmentName:
 
     def __str__(self) -> str:
         return self.stem
+
+
+def check_name_length(tag: ClassTag, device: str, camera: str) -> None:
+    """Raise NameInvalid when segments of *camera* under *tag* would have a name that is too long."""
+    SegmentName(tag, str(Take(device, camera, datetime(2000, 1, 1, tzinfo=UTC))))
 
 
 def parse_frame(stem: str, names: Sequence[str] = DEFAULT_FIELDS) -> tuple[SegmentName, int]:
@@ -240,6 +249,10 @@ class Segment:
     class_set_by: str = "config"
     class_set_at: str = ""
 
+    def __post_init__(self) -> None:
+        check_device(self.device)  # both become parts of object keys
+        check_camera(self.camera)
+
     def as_dict(self) -> dict[str, Any]:
         """The sidecar's document: JSON types only; the class's fields under ``class``."""
         document = asdict(self)
@@ -262,12 +275,15 @@ class Segment:
         try:
             tag = document["class"]
             known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
-            known["name"] = SegmentName.parse(document["name"], tuple(tag))
+            known["name"] = SegmentName.parse(document["name"], check_fields(tuple(tag)))
             known["start"] = parse_moment(document["start"])
+            if misfits := sorted(key for key, value in known.items() if not _fits(key, value)):
+                raise TypeError(f"{', '.join(misfits)} of the wrong type")
             segment = cls(**known)
+            disagrees = segment.name.tag.as_dict() != dict(tag)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise NameInvalid(f"sidecar is malformed ({error!r})", fix="delete the sidecar; it is made anew") from error
-        if segment.name.tag.as_dict() != dict(tag):
+        if disagrees:
             raise NameInvalid(f"sidecar of {segment.name} gives another class than the name")
         return segment
 
@@ -276,7 +292,7 @@ class Segment:
         """The inverse of :meth:`to_json`. Raises NameInvalid."""
         try:
             document = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NameInvalid(f"sidecar is no JSON ({error})", fix="delete the sidecar; it is made anew") from error
         if not isinstance(document, dict):
             raise NameInvalid("sidecar is no JSON object", fix="delete the sidecar; it is made anew")
@@ -295,6 +311,8 @@ class Segment:
             for key in ("frames", "width", "height", "size"):
                 document[key] = int(document[key])
             document["duration"] = float(document["duration"])
+            if "class_set_by" in document:
+                document["class_set_by"] = document["class_set_by"].encode("latin-1").decode("unicode_escape")
         except (KeyError, ValueError) as error:
             raise NameInvalid(f"object metadata is no segment's ({error!r})") from error
         document["recovered"] = document.get("recovered") == "true"
@@ -306,12 +324,25 @@ class Segment:
 
 
 _NOT_CLASS = frozenset({"class-set-by", "class-set-at"})
+_TEXTS = frozenset({"device", "camera", "codec", "crc64nvme", "clock", "class_set_by", "class_set_at"})
+_COUNTS = frozenset({"frames", "width", "height", "size"})
+
+
+def _fits(key: str, value: object) -> bool:
+    """Whether *value*, as JSON gave it, can be a segment's *key*."""
+    if key in _TEXTS:
+        return isinstance(value, str)
+    if key in _COUNTS:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if key == "duration":
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return key != "recovered" or isinstance(value, bool)
 
 
 def _flat(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return str(value).encode("unicode_escape").decode("ascii")  # who set a class may be called anything
 
 
 def format_moment(moment: datetime) -> str:
@@ -324,7 +355,10 @@ def parse_moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is out of range") from error
 
 
 def video_key(segment: Segment) -> str:

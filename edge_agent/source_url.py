@@ -17,12 +17,14 @@ EXAMPLES = {
     "synthetic": "synthetic:?size=640x480&fps=25",
 }
 
+_RTSP_HINT = f"write {EXAMPLES['rtsp']}, with %40 for @, %2F for /, %20 for a blank in the password"
+
 # What each kind takes behind '?': option -> what a value must look like.
 _OPTIONS: dict[str, dict[str, str]] = {
-    "v4l2": {"size": "WIDTHxHEIGHT", "fps": "number", "format": "mjpeg, h264 or a raw format"},
-    "opencv": {"size": "WIDTHxHEIGHT", "fps": "number"},
-    "file": {"loop": "true, false or a count"},
-    "synthetic": {"size": "WIDTHxHEIGHT", "fps": "number", "seconds": "number"},
+    "v4l2": {"size": "WIDTHxHEIGHT, 16 to 16384 each", "fps": "number", "format": "mjpeg, h264 or a raw format"},
+    "opencv": {"size": "WIDTHxHEIGHT, 16 to 16384 each", "fps": "number"},
+    "file": {"loop": "true, false or a count from 1"},
+    "synthetic": {"size": "WIDTHxHEIGHT, 16 to 16384 each", "fps": "number", "seconds": "number"},
 }
 
 
@@ -45,45 +47,60 @@ class SourceUrl:
         return int(width), int(height)
 
     def __repr__(self) -> str:
-        return f"SourceUrl({redact(self.target)})"
+        return f"SourceUrl({self.kind})"
 
 
 def check_source(url: str) -> SourceUrl:
     """The parsed *url*. Raises ConfigInvalid, without ever quoting a password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port_fits = parts.port != 0
+    except ValueError as error:  # which may quote the URL; ours does not: what is broken may not be found as a password
+        raise ConfigInvalid("source is no URL, or its port is no number", fix=_RTSP_HINT) from error
     kind = parts.scheme.lower()
     if kind not in EXAMPLES:
         known = ", ".join(EXAMPLES.values())
-        raise ConfigInvalid(f"unknown kind of source '{kind or redact(url)}'", fix=f"use one of: {known}")
+        fault = f"unknown kind of source '{kind}'" if kind else "source names no kind"
+        raise ConfigInvalid(fault, fix=f"use one of: {known}")
     if kind in ("rtsp", "rtsps"):
-        if not parts.hostname:
+        if not parts.hostname or not port_fits:
             raise ConfigInvalid("RTSP source names no host", fix=f"write {EXAMPLES[kind]}")
+        if not url.isprintable() or " " in url:
+            raise ConfigInvalid("RTSP source holds blanks or control characters", fix=_RTSP_HINT)
         return SourceUrl(kind, url, {})
+    if parts.fragment:
+        raise ConfigInvalid("source holds a '#'", where=redact(url), fix="write %23 for one in a path")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name, value in options.items():
         expected = _OPTIONS[kind].get(name)
         if expected is None:
             known = ", ".join(_OPTIONS[kind])
-            raise ConfigInvalid(f"source has no option '{name}'", where=redact(url), fix=f"known: {known}")
+            shown = f"option '{name}'" if name.isalnum() else "such option"
+            raise ConfigInvalid(f"source has no {shown}", where=redact(url), fix=f"known: {known}")
         if not _fits(name, value):
-            raise ConfigInvalid(f"source option {name}={value} is not {expected}", where=redact(url))
+            raise ConfigInvalid(f"source option {name} is not {expected}", where=redact(url))
     target = unquote(parts.netloc + parts.path)
     if not target and kind != "synthetic":
-        raise ConfigInvalid("source names nothing to open", where=url, fix=f"write {EXAMPLES[kind]}")
-    if kind == "opencv" and not target.strip("/").isdigit():
-        raise ConfigInvalid("an OpenCV source is a camera's number", where=url, fix=f"write {EXAMPLES[kind]}")
+        raise ConfigInvalid("source names nothing to open", where=redact(url), fix=f"write {EXAMPLES[kind]}")
+    if kind == "opencv" and not _is_whole(target.strip("/")):
+        raise ConfigInvalid("an OpenCV source is a camera's number", where=redact(url), fix=f"write {EXAMPLES[kind]}")
     return SourceUrl(kind, target, options)
 
 
 def _fits(name: str, value: str) -> bool:
     if name == "size":
         width, _, height = value.partition("x")
-        return width.isdigit() and height.isdigit() and 0 < int(width) <= 16384 and 0 < int(height) <= 16384
+        return all(_is_whole(side) and 16 <= int(side) <= 16384 for side in (width, height))
     if name == "loop":
-        return value in ("true", "false") or value.isdigit()
+        return value in ("true", "false") or (_is_whole(value) and int(value) > 0)
     if name in ("fps", "seconds"):
         try:
             return 0 < float(value) <= 1e6
         except ValueError:
             return False
     return bool(value) and value.replace("_", "").isalnum()
+
+
+def _is_whole(text: str) -> bool:
+    """Digits that int() takes: str.isdigit() alone lets a superscript two pass."""
+    return text.isascii() and text.isdigit() and len(text) <= 9

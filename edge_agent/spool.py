@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -31,7 +33,16 @@ REASON_SUFFIX = ".reason"
 
 _LONGEST_REASONED = 240  # NAME_MAX of 255, less the suffix and what write_durably adds to a scratch file's name
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST}
+_UNUSABLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+}
 
 
 def os_error(error: OSError, where: Path | str) -> EdgeCaptureError:
@@ -68,11 +79,16 @@ def fsync_directory(directory: Path) -> None:
 def write_durably(path: Path, content: bytes) -> None:
     """*path* holds *content*, whole and durable, or what it held before."""
     scratch = path.with_name(f".{path.name}.tmp")
-    with scratch.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    try:
+        with scratch.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+        raise
     fsync_directory(path.parent)
 
 
@@ -104,9 +120,10 @@ class Spool:
         return spool
 
     def remove_if_idle(self) -> None:
-        """Remove ``recording/`` when nothing is in it."""
+        """Remove ``recording/`` when nothing but locks is in it."""
         with contextlib.suppress(OSError):
-            self.recording.rmdir()
+            if all(path.name.startswith(".lock-") for path in self.recording.iterdir()):
+                shutil.rmtree(self.recording)
 
     def prepare(self) -> None:
         """Create what is missing and prove that it can be written. Raises SpoolUnusable or DiskFull."""
@@ -142,11 +159,33 @@ class Spool:
             except FileExistsError as error:
                 raise _Taken(error.errno, "name is taken", str(part)) from error
         # Looked up after the reservation, so that a racing finish() of the same name cannot slip in between.
-        for directory in (self.ready, self.uploaded, self.failed):
-            if (directory / (name.stem + VIDEO_SUFFIX)).exists():
-                part.unlink()
-                raise _Taken(errno.EEXIST, "name is taken", str(directory / (name.stem + VIDEO_SUFFIX)))
+        if video := self.published(name.stem):
+            part.unlink()
+            raise _Taken(errno.EEXIST, "name is taken", str(video))
         return part
+
+    def published(self, stem: str) -> Path | None:
+        """The finished video of that name, wherever it has got to, or None."""
+        videos = (directory / (stem + VIDEO_SUFFIX) for directory in (self.ready, self.uploaded, self.failed))
+        return next((video for video in videos if video.exists()), None)
+
+    @contextmanager
+    def only_one(self, who: str) -> Iterator[None]:
+        """Hold *who* locked while the block lasts: two processes on one camera would each lose half of its packets.
+
+        Raises SpoolUnusable when another process holds it.
+        """
+        path = self.recording / f".lock-{who}"
+        with os_errors(path):
+            file = path.open("w")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SpoolUnusable(
+                    "another process is recording this camera", where=str(path), fix="stop it first"
+                ) from error
+            yield
 
     def note(self, segment: Segment) -> None:
         """Write down what is known of a segment that is being recorded, for a salvage after a crash."""
@@ -169,11 +208,13 @@ class Spool:
 
     def forget_note(self, stem: str) -> None:
         """Remove what :meth:`note` wrote."""
-        (self.recording / (stem + SIDECAR_SUFFIX)).unlink(missing_ok=True)
+        with os_errors(self.recording):
+            (self.recording / (stem + SIDECAR_SUFFIX)).unlink(missing_ok=True)
 
     def discard_empty(self, part: Path) -> None:
         """Give the name of a part file that never got a frame back."""
-        part.unlink(missing_ok=True)
+        with os_errors(part):
+            part.unlink(missing_ok=True)
         self.forget_note(stem_of(part))
 
     def parts(self) -> list[Path]:
@@ -198,10 +239,13 @@ class Spool:
 
     def sidecar(self, video: Path) -> Segment | None:
         """The sidecar beside *video*, or None when there is none. Raises NameInvalid when it is malformed."""
-        try:
-            return Segment.from_json(video.with_suffix(SIDECAR_SUFFIX).read_text(encoding="utf-8", errors="replace"))
-        except FileNotFoundError:
-            return None
+        path = video.with_suffix(SIDECAR_SUFFIX)
+        with os_errors(path):
+            try:
+                text = path.read_text(encoding="utf-8", errors="replace")
+            except FileNotFoundError:
+                return None
+        return Segment.from_json(text)
 
     def write_sidecar(self, video: Path, segment: Segment) -> None:
         """Write the sidecar of a video that came without one."""
@@ -213,7 +257,7 @@ class Spool:
         return self._move(video, self.uploaded)
 
     def fail(self, video: Path, reason: str) -> Path:
-        """Move *video* and its sidecar to ``failed/``, with *reason* beside it, for a person to look at."""
+        """Move *video* (or a part) and its sidecar to ``failed/``, with *reason* beside it, for a person to look at."""
         return self._move(video, self.failed, reason)
 
     def sweep(self) -> None:
@@ -234,15 +278,17 @@ class Spool:
         Links rather than renames, so that nothing is overwritten, no space is needed, and the watcher of ``ready/``
         (which holds unpaired renames back for half a second) sees only a deletion.
         """
-        target = directory / video.name
+        is_part = video.name.endswith(PART_SUFFIX)
+        stem, suffix = (stem_of(video), VIDEO_SUFFIX) if is_part else (video.stem, video.suffix)
+        target = directory / (stem + suffix)
         with os_errors(directory):
             number = 0
             while target.exists() and not target.samefile(video):
                 number += 1
-                target = directory / f"{video.stem}.{number}{video.suffix}"
-            sidecar, beside = video.with_suffix(SIDECAR_SUFFIX), target.with_suffix(SIDECAR_SUFFIX)
+                target = directory / f"{stem}.{number}{suffix}"
+            sidecar, beside = video.with_name(stem + SIDECAR_SUFFIX), target.with_suffix(SIDECAR_SUFFIX)
             # x.mov has no claim on the sidecar of x.mp4. Unlike the method, the function bears names that are too long.
-            paired = video.suffix == VIDEO_SUFFIX and os.path.exists(sidecar)  # noqa: PTH110
+            paired = suffix == VIDEO_SUFFIX and os.path.exists(sidecar)  # noqa: PTH110
             if paired:
                 beside.unlink(missing_ok=True)
                 _link_or_rename(sidecar, beside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ def collect(settings: Settings) -> dict[str, Any]:
     """The whole status as JSON types. Works while the agent is stopped. Raises SpoolError."""
     spool = Spool(settings.spool)
     try:
-        cameras = local.ask(settings.state_directory / local.SOCKET_NAME, {"command": "status"})["cameras"]
+        answer = local.ask(settings.state_directory / local.SOCKET_NAME, {"command": "status"})
+        cameras = answer.get("cameras", {})
         running = True
     except local.NotRunning:
         cameras, running = {}, False
@@ -35,10 +37,13 @@ def collect(settings: Settings) -> dict[str, Any]:
 def _count(directory: Path) -> dict[str, int]:
     totals: Counter[str] = Counter(segments=0, bytes=0)
     with os_errors(directory):
+        if not directory.parent.exists():  # the agent never ran
+            return dict(totals)
         for path in directory.iterdir():
             if path.name.endswith((VIDEO_SUFFIX, PART_SUFFIX)):
-                totals["segments"] += 1
-                totals["bytes"] += path.stat().st_size
+                with contextlib.suppress(FileNotFoundError):  # it has moved on in this moment
+                    totals["bytes"] += path.stat().st_size
+                    totals["segments"] += 1
     return dict(totals)
 
 
@@ -61,6 +66,7 @@ def _ledger(path: Path) -> dict[str, Any]:
 def show(report: dict[str, Any]) -> None:
     """Print *report* as tables."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -68,7 +74,7 @@ def show(report: dict[str, Any]) -> None:
     cameras = Table("camera", "state", "class", "segment", "seconds", "problem", box=None, pad_edge=False)
     for name, camera in report["cameras"].items():
         cells = [camera.get(key) for key in ("state", "tag", "segment", "seconds", "problem")]
-        cameras.add_row(name, *("-" if cell in (None, "") else str(cell) for cell in cells))
+        cameras.add_row(name, *("-" if cell in (None, "") else escape(str(cell)) for cell in cells))
     console.print(cameras)
     spool = Table("spool", "segments", "MB", box=None, pad_edge=False)
     for name, count in report["spool"].items():
@@ -79,6 +85,6 @@ def show(report: dict[str, Any]) -> None:
         counts = ", ".join(f"{number} {state}" for state, number in upload["counts"].items() if number)
         console.print(f"upload: {counts or 'nothing yet'}")
         if upload["link"]:
-            console.print(f"[red]waiting:[/red] {upload['link']}", highlight=False)
+            console.print(f"[red]waiting:[/red] {escape(upload['link'])}", highlight=False)
         elif upload["last_error"]:
-            console.print(f"last error: {upload['last_error']}", highlight=False)
+            console.print(f"last error: {escape(upload['last_error'])}", highlight=False)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from edge_agent.backoff import backoff
-from edge_agent.capture.report import Event
+from edge_agent.capture.report import STATUS, Event
 from edge_agent.clock import Clock
 
 log = structlog.get_logger()
@@ -41,13 +41,19 @@ def supervise(worker: Worker, stop: threading.Event, clock: Clock, on_event: Cal
     attempt = 0
     while not stop.is_set():
         began = clock.monotonic()
-        status = _run_once(worker, stop, clock, on_event)
+        try:
+            status = _run_once(worker, stop, clock, on_event)
+        except OSError as error:  # no process or no memory left for one
+            log.warning("process_not_started", process=worker.name, error=str(error))
+            status = -1
         if status == 0 or stop.is_set():
             log.info("process_ended", process=worker.name, status=status)
             return
         attempt = 1 if clock.monotonic() - began > STEADY_SECONDS else attempt + 1
         wait = backoff(attempt)
         log.error("process_died", process=worker.name, status=status, attempt=attempt, retry_in=round(wait, 1))
+        if worker.kind == "capture":
+            on_event(Event(STATUS, worker.name, {"state": "restarting", "problem": f"its process ended with {status}"}))
         clock.wait(stop, wait)
 
 
@@ -58,6 +64,7 @@ def _run_once(worker: Worker, stop: threading.Event, clock: Clock, on_event: Cal
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        process_group=0,  # Ctrl-C on a terminal is for the parent alone
     )
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
     with process:

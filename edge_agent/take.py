@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import re
 import select
 import socket
 import sys
@@ -24,7 +26,7 @@ from edge_agent.capture.sources.opening import open_source
 from edge_agent.clock import SystemClock
 from edge_agent.control.desired import TagChoice
 from edge_agent.errors import NameInvalid, SourceLost
-from edge_agent.segment import SegmentName, check_fields
+from edge_agent.segment import MAX_VALUE, SegmentName, check_fields
 from edge_agent.source_url import check_source
 from edge_agent.spool import VIDEO_SUFFIX, Spool
 
@@ -58,7 +60,7 @@ def record_take(
     video = out / f"{wanted.stem}{VIDEO_SUFFIX}"
     if video.exists():
         raise NameInvalid("this take exists already", where=str(video), fix="choose another --name")
-    device = "".join(c if c.isascii() and c.isalnum() else "-" for c in socket.gethostname()).strip("-") or "laptop"
+    device = re.sub("[^A-Za-z0-9]+", "-", socket.gethostname())[:MAX_VALUE].strip("-") or "laptop"
     job = CaptureJob(
         device,
         CAMERA,
@@ -67,15 +69,21 @@ def record_take(
         wanted.tag.as_dict(),
         str(out),
         str(out),
+        segment_seconds=math.inf,  # one take, one file
         stall_seconds=STALL_SECONDS,
         take=wanted.take,
     )
     clock = SystemClock()
-    with _shown() as report, _keys(stop):
-        if seconds is not None:
-            timer = threading.Timer(seconds, stop.set)
-            timer.daemon = True
-            timer.start()
+    timer = threading.Timer(seconds or 0, stop.set)
+    timer.daemon = True
+
+    with spool.only_one(wanted.stem), _shown() as line, _keys(stop):
+
+        def report(event: Event) -> None:
+            if seconds is not None and event.name == "segment_opened":  # connecting does not count
+                timer.start()
+            line(event)
+
         try:
             Recorder(
                 job,
@@ -87,9 +95,8 @@ def record_take(
                 mine=lambda found: found == wanted,
             ).run_once(stop)
         finally:
+            timer.cancel()
             spool.remove_if_idle()
-            if seconds is not None:
-                timer.cancel()
     if not video.exists():
         raise SourceLost("nothing was recorded", where=name, fix="let the camera run until its first keyframe")
     print(f"{video}: {video.stat().st_size / 1e6:.1f} MB, with {video.with_suffix('.json').name} beside it")
@@ -131,9 +138,12 @@ def _keys(stop: threading.Event) -> Iterator[None]:
             ready, _, _ = select.select([descriptor, done], [], [])
             if done in ready:
                 return
-            if os.read(descriptor, 1) in (b"q", b"Q"):
-                stop.set()
-                return
+            with contextlib.suppress(OSError):  # the terminal hung up
+                if key := os.read(descriptor, 1):
+                    if key in b"qQ":
+                        stop.set()
+                    continue
+            return
 
     tty.setcbreak(descriptor)
     thread = threading.Thread(target=listen, name="keys")

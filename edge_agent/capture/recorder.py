@@ -23,6 +23,7 @@ from edge_agent.spool import Spool
 if TYPE_CHECKING:
     from edge_agent.capture.job import CaptureJob
 
+CONNECT_SECONDS = 15.0  # a camera may take this long to deliver its first packet, however short a stall may be
 TICK = 0.2  # seconds; how late a stop or a stall can be noticed
 
 
@@ -78,6 +79,7 @@ class Recorder:
         timeline, mender = Timeline(self._clock), Mender()
         reason = Reason.SOURCE_LOST
         last = self._clock.monotonic()
+        patience = max(CONNECT_SECONDS, self._job.stall_seconds)
         with PacketReader(self._open_source, self._clock, self._job.camera) as reader:
             try:
                 while not stop.is_set():
@@ -91,10 +93,10 @@ class Recorder:
                         self._report("source_ended")
                         return
                     if arrival is not None:
-                        last = now
+                        last, patience = now, self._job.stall_seconds
                         for mended in mender.feed(arrival):
                             self._take(mended, timeline, reader)
-                    elif now - last > self._job.stall_seconds:
+                    elif now - last > patience:
                         raise SourceStalled(f"no packet for {now - last:.0f} s", fix="check the camera and its network")
                 reason = Reason.STOPPED
             except SpoolError:
@@ -111,10 +113,14 @@ class Recorder:
 
     def _salvage(self) -> None:
         """Publish what an earlier crash, or a disk that was full, left of this camera."""
-        for item in salvage(self._spool, self._job.fields, self._job.device, self._mine):
+        found = salvage(self._spool, self._job.fields, self._job.device, self._mine, self._alive)
+        for item in found:
             fields = {"frames": item.frames, "seconds": round(item.duration, 3)} if item.frames else {}
             extra = {"error": item.reason} if item.reason else {}
             self._report("segment_salvaged", stem=item.stem, outcome=item.outcome.value, **fields, **extra)
+
+    def _alive(self) -> None:
+        self._status(self._clock.monotonic())
 
     def _take(self, arrival: Arrival, timeline: Timeline, reader: PacketReader) -> None:
         """Put one packet where it belongs."""
@@ -162,7 +168,7 @@ class Recorder:
         """Wait, and say meanwhile that the process is alive."""
         until = self._clock.monotonic() + seconds
         while (left := until - self._clock.monotonic()) > 0 and not self._clock.wait(stop, min(1.0, left)):
-            self._status(self._clock.monotonic())
+            self._alive()
 
     def _status(self, now: float, *, now_please: bool = False) -> None:
         if not now_please and now - self._reported < 1.0:

@@ -52,6 +52,6 @@ def due_to_close(segment: Opened, packet: Incoming, length: float) -> Reason | N
         return None
     if packet.tag != segment.tag:
         return Reason.CLASS_CHANGED
-    if packet.time - segment.start >= length:
+    if round(packet.time - segment.start, 6) >= length:  # 1.2 - 0.8 is not 0.4 to a computer
         return Reason.FULL
     return None

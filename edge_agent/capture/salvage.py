@@ -15,7 +15,7 @@ import av.error
 from edge_agent.capture.writer import SegmentWriter
 from edge_agent.errors import NameInvalid, SourceUnsupported, SpoolError, VideoUnreadable
 from edge_agent.segment import Segment, SegmentName
-from edge_agent.spool import VIDEO_SUFFIX, Spool, stem_of
+from edge_agent.spool import Spool, os_errors, stem_of
 from edge_agent.store.checksum import crc64nvme
 
 if TYPE_CHECKING:
@@ -42,20 +42,27 @@ class Salvaged:
     reason: str = ""
 
 
-def salvage(spool: Spool, fields: tuple[str, ...], device: str, mine: Callable[[SegmentName], bool]) -> list[Salvaged]:
+def salvage(
+    spool: Spool,
+    fields: tuple[str, ...],
+    device: str,
+    mine: Callable[[SegmentName], bool],
+    alive: Callable[[], None] = lambda: None,
+) -> list[Salvaged]:
     """Publish every part file whose name *mine* accepts. *device* is used where neither name nor note gives one.
 
-    Call it only while nobody records under these names. Raises SpoolError when the disk is the trouble; then the part
-    files are still there.
+    Call it only while nobody records under these names. *alive* is called now and then: an hour of video takes a while.
+    Raises SpoolError when the disk is the trouble; then the part files are still there.
     """
-    for scratch in spool.recording.glob(f"{SCRATCH_PREFIX}*"):
-        if _is_mine(stem_of(scratch).removeprefix(SCRATCH_PREFIX), fields, mine):
-            scratch.unlink()  # the salvage itself was killed
     salvaged = []
-    for part in spool.parts():
-        stem = stem_of(part)
-        if not stem.startswith(SCRATCH_PREFIX) and _is_mine(stem, fields, mine):
-            salvaged.append(_salvage_one(spool, part, SegmentName.parse(stem, fields), device))
+    with os_errors(spool.recording):
+        for scratch in spool.recording.glob(f"{SCRATCH_PREFIX}*"):
+            if _is_mine(stem_of(scratch).removeprefix(SCRATCH_PREFIX), fields, mine):
+                scratch.unlink()  # the salvage itself was killed
+        for part in spool.parts():
+            stem = stem_of(part)
+            if not stem.startswith(SCRATCH_PREFIX) and _is_mine(stem, fields, mine):
+                salvaged.append(_salvage_one(spool, part, SegmentName.parse(stem, fields), device, alive))
     return salvaged
 
 
@@ -66,9 +73,10 @@ def _is_mine(stem: str, fields: tuple[str, ...], mine: Callable[[SegmentName], b
         return False
 
 
-def _salvage_one(spool: Spool, part: Path, name: SegmentName, device: str) -> Salvaged:
+def _salvage_one(spool: Spool, part: Path, name: SegmentName, device: str, alive: Callable[[], None]) -> Salvaged:
     status = part.stat()
-    if status.st_nlink > 1:  # killed between link and unlink of the publishing rename: it is published
+    # Killed between link and unlink of the publishing rename, or before a salvage had removed what it had published.
+    if status.st_nlink > 1 or spool.published(name.stem):
         spool.discard_empty(part)
         return Salvaged(name.stem, Outcome.PUBLISHED)
     if status.st_size == 0:
@@ -77,12 +85,13 @@ def _salvage_one(spool: Spool, part: Path, name: SegmentName, device: str) -> Sa
     scratch = part.with_name(f"{SCRATCH_PREFIX}{part.name}")
     scratch.touch()
     try:
-        segment = _remux(part, scratch, _known(spool, part, name, device))
+        segment = _remux(part, scratch, _known(spool, part, name, device), alive)
+    except SpoolError:
+        scratch.unlink()  # it may be what fills the disk
+        raise
     except (VideoUnreadable, SourceUnsupported) as error:
         scratch.unlink()
-        video = part.with_name(name.stem + VIDEO_SUFFIX)
-        part.replace(video)
-        spool.fail(video, str(error))
+        spool.fail(part, str(error))
         return Salvaged(name.stem, Outcome.FAILED, reason=str(error))
     spool.finish(scratch, segment)
     spool.discard_empty(part)
@@ -108,10 +117,10 @@ def _known(spool: Spool, part: Path, name: SegmentName, device: str) -> Segment:
     )
 
 
-def _remux(part: Path, scratch: Path, known: Segment) -> Segment:
+def _remux(part: Path, scratch: Path, known: Segment, alive: Callable[[], None]) -> Segment:
     """Every whole packet of *part*, in an ordinary MP4 at *scratch*. Raises VideoUnreadable."""
     try:
-        source = av.open(str(part))
+        source = av.open(f"file:{part}")
     except (av.error.FFmpegError, OSError) as error:
         raise VideoUnreadable(f"cannot be opened ({error.strerror or error})", where=part.name) from error
     with source:
@@ -122,23 +131,24 @@ def _remux(part: Path, scratch: Path, known: Segment) -> Segment:
         known = replace(known, codec=context.name, width=context.width, height=context.height)
         writer = SegmentWriter(scratch, stream)
         try:
-            _copy(source, writer)
+            _copy(source, writer, alive)
             if not writer.frames:
                 raise VideoUnreadable("holds no whole frame", where=part.name)
+            written = writer.close()
         except (VideoUnreadable, SpoolError):
             writer.abort()
             raise
-        written = writer.close()
     known = replace(known, duration=written.duration, frames=written.frames, recovered=True)
     return known.with_file(scratch.stat().st_size, crc64nvme(scratch).value)
 
 
-def _copy(source: InputContainer, writer: SegmentWriter) -> None:
+def _copy(source: InputContainer, writer: SegmentWriter, alive: Callable[[], None]) -> None:
     packets = source.demux(source.streams.video[0])
     while True:
         try:
             packet = next(packets)
         except (StopIteration, av.error.FFmpegError):
             return  # the torn end of the file
+        alive()
         if packet.size and not packet.is_corrupt and packet.dts is not None and packet.pts is not None:
             writer.write(packet)

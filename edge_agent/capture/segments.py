@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge_agent.capture.rotation import Opened
 from edge_agent.capture.writer import SegmentWriter
-from edge_agent.errors import NameInvalid, SourceUnsupported
+from edge_agent.errors import NameInvalid, SourceUnsupported, SpoolError
 from edge_agent.segment import ClassTag, Segment, SegmentName, utc_milliseconds
-from edge_agent.spool import Spool
+from edge_agent.spool import Spool, os_errors
 from edge_agent.store.checksum import crc64nvme
 
 if TYPE_CHECKING:
@@ -91,9 +91,14 @@ class OpenSegment:
 
     def finish(self, spool: Spool) -> Segment:
         """Close the file and publish it in ``ready/``. Raises SpoolError; then the part file is left for salvage."""
-        written = self._writer.close()
+        try:
+            written = self._writer.close()
+        except SpoolError:
+            self._writer.abort()
+            raise
         known = replace(self._known, duration=round(written.duration, 6), frames=written.frames)
-        segment = known.with_file(self._part.stat().st_size, crc64nvme(self._part).value)
+        with os_errors(self._part):
+            segment = known.with_file(self._part.stat().st_size, crc64nvme(self._part).value)
         spool.finish(self._part, segment)
         return segment
 

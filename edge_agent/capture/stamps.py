@@ -50,7 +50,9 @@ class Mender:
     def flush(self) -> Iterator[Arrival]:
         """What is still held when the source ends."""
         if self._held:
-            yield from self._release(self._held.pop())
+            last = self._held.pop()
+            yield from self._release(last)
+            yield self._stamp(last)
 
     def _release(self, first_known: Arrival) -> Iterator[Arrival]:
         """Count back from the first packet whose time is known."""

@@ -50,7 +50,7 @@ class SegmentWriter:
         self._sink = DurableFile(path)
         try:
             self._container = av.open(self._sink, "w", format="mp4", options=_OPTIONS)
-            self._stream = self._container.add_stream_from_template(template)
+            self._stream = self._container.add_stream_from_template(template, opaque=True)
         except (av.error.FFmpegError, ValueError) as error:
             self._sink.close()
             raise SourceUnsupported(f"its packets cannot be stored in MP4 ({error})", where=str(path)) from error

@@ -9,13 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from edge_agent.errors import NameInvalid, SpoolUnusable
 from edge_agent.segment import ClassTag, format_moment
 from edge_agent.spool import os_errors, write_durably
 
@@ -40,8 +41,8 @@ class DesiredState:
         """Record *camera* under *tag* from the next cut on. Durable on return. Raises SpoolError."""
         with self._exclusive():
             document = self._document()
-            cameras = document.setdefault("cameras", {})
-            cameras.setdefault(camera, {})["class"] = {
+            cameras = _section(document, "cameras")
+            _section(cameras, camera)["class"] = {
                 "values": tag.as_dict(),
                 "set_by": set_by,
                 "set_at": format_moment(now),
@@ -49,25 +50,32 @@ class DesiredState:
             write_durably(self.path, (json.dumps(document, indent=1) + "\n").encode())
 
     def class_of(self, camera: str) -> TagChoice | None:
-        """The class wanted for *camera*; None when nobody set one, or it does not fit the configured fields."""
-        wanted = self._document().get("cameras", {}).get(camera, {}).get("class")
-        if not isinstance(wanted, Mapping) or tuple(wanted.get("values", ())) != self._fields:
+        """The class wanted for *camera*; None when nobody set one, or it does not fit the configured fields.
+
+        Raises SpoolError when the file is there and cannot be read.
+        """
+        try:
+            wanted = self._document()["cameras"][camera]["class"]
+            tag = ClassTag.of(dict(wanted["values"]), self._fields)
+            return TagChoice(tag, str(wanted["set_by"]), str(wanted["set_at"]))
+        except (KeyError, TypeError, ValueError, NameInvalid):
             return None
-        return TagChoice(ClassTag.of(wanted["values"], self._fields), str(wanted["set_by"]), str(wanted["set_at"]))
 
     def signature(self) -> tuple[int, int]:
         """Changes whenever the file does; cheap."""
         try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return (0, 0)
+            with os_errors(self.path):
+                status = self.path.stat()
+        except SpoolUnusable:
+            return (0, 0)  # not there; whether that is well is for those to say who read it
         return (status.st_ino, status.st_mtime_ns)
 
     def _document(self) -> dict[str, Any]:
-        try:
-            document = json.loads(self.path.read_bytes())
-        except (FileNotFoundError, ValueError):
-            return {}  # never written, or damaged by hand: the configured classes hold
+        with os_errors(self.path):
+            try:
+                document = json.loads(self.path.read_bytes())
+            except (FileNotFoundError, ValueError, RecursionError):
+                return {}  # never written, or damaged by hand: the configured classes hold
         return document if isinstance(document, dict) else {}
 
     @contextmanager
@@ -81,3 +89,11 @@ class DesiredState:
                 yield
             finally:
                 os.close(descriptor)
+
+
+def _section(document: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object under *key*, a new one where there is none or something else stands."""
+    if not isinstance(document.get(key), dict):
+        document[key] = {}
+    section: dict[str, Any] = document[key]
+    return section

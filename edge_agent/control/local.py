@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.errors import EdgeCaptureError, SpoolUnusable
+from edge_agent.spool import os_errors
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 SOCKET_NAME = "agent.sock"
@@ -61,8 +62,8 @@ def serve(path: Path, answer: Answer) -> Iterator[None]:
 
     if is_running(path):
         raise SpoolUnusable("another agent is running on this spool", where=str(path), fix="stop it first")
-    path.unlink(missing_ok=True)
-    with _address(path) as address:
+    with os_errors(path), _address(path) as address:
+        path.unlink(missing_ok=True)
         server = Server(address, Handler)
         path.chmod(0o600)
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="local-socket")

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
+from urllib.parse import quote
 
 import yaml
 from rich.console import Console
@@ -27,7 +28,7 @@ from rich.table import Table
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 from edge_agent.source_url import check_source
-from edge_agent.spool import VIDEO_SUFFIX
+from edge_agent.spool import VIDEO_SUFFIX, os_errors
 
 CLIP = "black_cup_1.mp4"
 SEGMENT_SECONDS = 2
@@ -64,12 +65,15 @@ class Demo:
 
     def prepare(self, source: str) -> None:
         """Empty the directory of an earlier demo and write the settings. Raises ConfigInvalid."""
-        if self.out.exists() and any(self.out.iterdir()) and not (self.out / MARKER).exists():
-            raise ConfigInvalid("is not empty", where=str(self.out), fix="give --out a new directory")
-        shutil.rmtree(self.out, ignore_errors=True)
-        for directory in (self.spool, self.raw, self.dataset, self.logs):
-            directory.mkdir(parents=True)
-        (self.out / MARKER).touch()
+        with os_errors(self.out):
+            if self.out.exists() and not self.out.is_dir():
+                raise ConfigInvalid("is no directory", where=str(self.out), fix="give --out a new directory")
+            if self.out.exists() and any(self.out.iterdir()) and not (self.out / MARKER).exists():
+                raise ConfigInvalid("is not empty", where=str(self.out), fix="give --out a new directory")
+            shutil.rmtree(self.out, ignore_errors=True)
+            for directory in (self.spool, self.raw, self.dataset, self.logs):
+                directory.mkdir(parents=True)
+            (self.out / MARKER).touch()
         settings = {
             "device": "demo",
             "spool": str(self.spool),
@@ -83,8 +87,8 @@ class Demo:
             },
             "upload": {"rescan_seconds": 2},
         }
+        self.config.touch(mode=0o600)  # the source may hold a password
         self.config.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-        self.config.chmod(0o600)  # the source may hold a password
 
     def tally(self) -> Tally:
         uploaded = _count(self.spool / "uploaded", VIDEO_SUFFIX)
@@ -110,10 +114,12 @@ def run_demo(source: str | None, out: Path, seconds: float, stop: threading.Even
     demo = Demo(out)
     console = Console()
     with contextlib.ExitStack() as stack:
-        url = source or f"file:{stack.enter_context(as_file(files('edge_agent.demo') / CLIP))}"
+        url = source or f"file:{quote(str(stack.enter_context(as_file(files('edge_agent.demo') / CLIP))))}"
         limit = seconds if _is_live(url) else None
         demo.prepare(url)
-        console.print(f"[bold]edge-capture demo[/bold]  a camera, a box and a cloud, all under {demo.out}\n")
+        console.print(
+            f"[bold]edge-capture demo[/bold]  a camera, a box and a cloud, all under {demo.out}\n", soft_wrap=True
+        )
         watch = ["cloud.cli", "watch", "--raw", str(demo.raw), "--dataset", str(demo.dataset), "--every", "10"]
         later = [
             stack.enter_context(_process(demo, "cloud", watch)),
@@ -154,7 +160,11 @@ def _process(demo: Demo, name: str, arguments: list[str]) -> Iterator[Child]:
     log = demo.logs / f"{name}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            process_group=0,  # Ctrl-C is for this process, which ends the others in order
         )
     try:
         yield Child(name, log, process)
@@ -185,7 +195,8 @@ def _record(
         live.update(_progress(demo.tally(), "camera is recording"))
         if limit is not None and clock.monotonic() - began >= limit:
             capture.process.send_signal(signal.SIGTERM)
-            capture.process.wait(10)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                capture.process.wait(10)
     capture.check()
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
 
 import av
 import av.error
 
-from edge_agent.errors import SourceError, SourceLost, SourceUnreachable, SourceUnsupported
+from edge_agent.errors import SourceError, SourceLost, SourceStalled, SourceUnreachable, SourceUnsupported
 from edge_agent.redact import redact
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     VideoPacket: TypeAlias = Packet[VideoStream]
+
+DEFAULT_RATE = Fraction(25)  # frames a second, of cameras that do not tell
 
 # What the MP4 muxer of libav 61+ stores without re-encoding and common players and OpenCV read back.
 STORABLE = frozenset({"h264", "hevc", "mpeg4", "mjpeg", "av1", "vp9", "mpeg2video", "mpeg1video"})
@@ -46,7 +50,7 @@ class Source(Protocol):
 
     @property
     def template(self) -> VideoStream:
-        """The stream whose parameters the segment's file takes over."""
+        """The stream whose parameters the segment's file takes over; valid also after ``close``."""
 
     def packets(self) -> Iterator[VideoPacket]:
         """Encoded packets in decoding order, at the camera's own pace.
@@ -58,6 +62,22 @@ class Source(Protocol):
         """Ask for a keyframe soon; sources that pass packets through cannot and ignore it."""
 
     def close(self) -> None: ...
+
+
+def detached(stream: VideoStream) -> VideoStream:
+    """A copy of *stream*'s parameters that outlives its container: packets wait in a queue when a camera is gone.
+
+    libav frees a stream with its container, and taking a freed one as a template ends the process. Raises
+    SourceUnsupported.
+    """
+    container = av.open(io.BytesIO(), "w", format="mp4")
+    try:
+        copy = container.add_stream_from_template(stream, opaque=True)
+        copy.codec_context.framerate = stream.average_rate or DEFAULT_RATE
+        container.start_encoding()  # a stream's rate is set when the header is written
+    except (av.error.FFmpegError, ValueError) as error:
+        raise SourceUnsupported(f"its packets cannot be stored in MP4 ({error})") from error
+    return copy
 
 
 @contextmanager
@@ -74,6 +94,9 @@ def libav_errors(url: str, *, opening: bool) -> Iterator[None]:
         raise SourceUnreachable(
             "permission denied", where=where, fix="let the agent's user read it (group 'video' for cameras)"
         ) from error
+    except (av.error.ExitError, av.error.TimeoutError) as error:  # the first: our time-out ended libav's waiting
+        late: type[SourceError] = SourceUnreachable if opening else SourceStalled
+        raise late("no answer in time", where=where, fix="check the camera and its network") from error
     except (av.error.InvalidDataError, av.error.DecoderNotFoundError) as error:
         if opening:
             raise SourceUnsupported("delivers no video that can be read", where=where) from error

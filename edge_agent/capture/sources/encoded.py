@@ -9,10 +9,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
+import av.error
 from av.codec.context import Flags
 from av.video.frame import PictureType
 
 from edge_agent.capture.sources.base import StreamFormat
+from edge_agent.errors import SourceUnsupported
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -52,7 +54,10 @@ class EncodedSource:
         context.max_b_frames = 0
         context.time_base = TIME_BASE
         context.flags |= Flags.global_header | Flags.closed_gop
-        self._container.start_encoding()
+        try:
+            self._container.start_encoding()
+        except av.error.FFmpegError as error:
+            raise SourceUnsupported(f"pictures of {width}x{height} cannot be encoded ({error})") from error
 
     @property
     def format(self) -> StreamFormat:

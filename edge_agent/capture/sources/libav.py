@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import av
 
-from edge_agent.capture.sources.base import STORABLE, StreamFormat, libav_errors
-from edge_agent.errors import SourceError, SourceUnsupported
+from edge_agent.capture.sources.base import STORABLE, StreamFormat, detached, libav_errors
+from edge_agent.errors import SourceError, SourceLost, SourceUnsupported
 from edge_agent.redact import redact
 
 if TYPE_CHECKING:
@@ -32,35 +33,39 @@ class PacketSource:
         container_format: str | None = None,
         options: dict[str, str],
         read_timeout: float,
+        has_end: bool = False,
     ) -> None:
         self._url = url
+        self._has_end = has_end
         with libav_errors(url, opening=True):
             container = av.open(target, format=container_format, options=options, timeout=(OPEN_TIMEOUT, read_timeout))
         self._container: InputContainer = container
         if not container.streams.video:
             container.close()
             raise SourceUnsupported("has no video stream", where=redact(url))
-        self._stream: VideoStream = container.streams.video[0]
+        self.stream: VideoStream = container.streams.video[0]
 
     @property
     def format(self) -> StreamFormat:
-        context = self._stream.codec_context
+        context = self.stream.codec_context
         return StreamFormat(context.name, context.width, context.height, bytes(context.extradata or b""))
 
-    @property
+    @cached_property
     def template(self) -> VideoStream:
-        return self._stream
+        return detached(self.stream)
 
     @property
     def is_storable(self) -> bool:
         """Whether a segment can take the packets as they are."""
-        return self._stream.codec_context.name in STORABLE
+        return self.stream.codec_context.name in STORABLE
 
     def packets(self) -> Iterator[VideoPacket]:
         with libav_errors(self._url, opening=False):
-            for packet in self._container.demux(self._stream):
+            for packet in self._container.demux(self.stream):
                 if packet.size:  # the demuxer ends with an empty packet, meant to flush decoders
                     yield packet
+        if not self._has_end:
+            raise SourceLost("camera hung up", where=redact(self._url))
 
     def request_keyframe(self) -> None:
         """Nothing can be asked of a stream that is only passed on."""

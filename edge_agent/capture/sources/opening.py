@@ -38,7 +38,7 @@ def _synthetic(parsed: SourceUrl) -> Source:
 
 
 def _file(url: str, path: str) -> libav.PacketSource:
-    return libav.PacketSource(url, path, options={}, read_timeout=30.0)
+    return libav.PacketSource(url, f"file:{path}", options={}, read_timeout=30.0, has_end=True)
 
 
 def _storable(source: libav.PacketSource, url: str) -> Source:

@@ -42,7 +42,8 @@ class PacedSource:
         while True:
             first = end = None
             for packet in self._source.packets():
-                if packet.dts is None:
+                if packet.dts is None:  # its time is mended later; it is as good as the one before it
+                    yield packet
                     continue
                 if first is None:
                     first = packet.dts

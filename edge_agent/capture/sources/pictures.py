@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
+import av.error
 
 from edge_agent.capture.sources.base import libav_errors
 from edge_agent.capture.sources.encoded import TIME_BASE, EncodedSource
@@ -22,13 +24,15 @@ DEFAULT_FPS = 25.0
 
 def decoded(source: PacketSource, url: str) -> EncodedSource:
     """*source*, whose packets no segment can hold (raw pictures, old codecs), decoded and encoded anew."""
-    context = source.template.codec_context
-    fps = float(source.template.average_rate or DEFAULT_FPS)
+    context = source.stream.codec_context
+    fps = float(source.stream.average_rate or DEFAULT_FPS)
 
     def frames() -> Iterator[VideoFrame]:
         with libav_errors(url, opening=False):
             for packet in source.packets():
-                yield from source.template.decode(packet)
+                with contextlib.suppress(av.error.InvalidDataError):  # one torn picture ends no connection
+                    yield from source.stream.decode(packet)
+            yield from source.stream.decode(None)
 
     return EncodedSource(frames(), size=(context.width, context.height), fps=fps, on_close=source.close)
 
@@ -48,6 +52,8 @@ def opencv(url: str, index: int, size: tuple[int, int] | None, fps: float | None
     import cv2
     import numpy as np
 
+    # What it warns of while it looks for the camera, we say in one line.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     camera = cv2.VideoCapture(index)
     if not camera.isOpened():
         camera.release()

@@ -1,0 +1,241 @@
+"""The settings file: taken whole or refused whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from edge_agent.config import Settings, load
+from edge_agent.errors import ConfigInvalid
+
+ROOT = Path(__file__).parents[2]
+SECRET = "hunter2xyz"
+GOOD = """\
+device: dock7
+spool: spool
+store: {url: store}
+cameras:
+  cam1:
+    source: synthetic:?fps=25
+    class: {color: yellow, object: box}
+"""
+
+
+def refusal(path: Path, text: str | bytes) -> list[str]:
+    """The lines that refuse *text*."""
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(ConfigInvalid) as caught:
+        load(path)
+    lines = str(caught.value).splitlines()
+    assert all(line.isprintable() and str(path) in line for line in lines)
+    return [line.replace(str(path), "FILE") for line in lines]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "edge-agent.yaml"
+
+
+def load_text(file: Path, text: str) -> Settings:
+    file.write_text(text)
+    return load(file)
+
+
+def test_the_shipped_settings_are_good() -> None:
+    """The commented example in config/ loads as it is."""
+    settings = load(ROOT / "config" / "edge-agent.yaml")
+    assert settings.device == "dock7"
+    tag = settings.tag_of("cam1")
+    assert tag is not None
+    assert tag.as_dict() == {"color": "yellow", "object": "box"}
+    assert settings.state_directory == settings.spool / "state"
+
+
+def test_every_setting_has_a_default_but_what_only_the_operator_knows(file: Path) -> None:
+    """Device, spool, store and one camera are enough."""
+    settings = load_text(file, GOOD)
+    assert settings.cameras["cam1"].segment_seconds == 60
+    assert settings.fields == ("color", "object")
+    assert settings.upload.rescan_seconds == 30
+
+
+def test_all_faults_are_named_at_once_with_their_paths(file: Path) -> None:
+    """A person fixes a file in one go, not fault by fault."""
+    faults = refusal(
+        file,
+        """
+device: dock_7
+colour: red
+spool: [1]
+store: {url: "ftp://host", region: 5}
+fields: [color, source]
+cameras:
+  cam-1:
+    source: rtsq://host
+    segment_seconds: soon
+    class: {color: 7}
+  cam2: {stall_seconds: 0}
+upload: {rescan_seconds: .inf}
+log: {level: loud}
+""",
+    )
+    for path in (
+        "device",
+        "colour",
+        "spool",
+        "store.url",
+        "store.region",
+        "fields",
+        "cameras.cam-1",
+        "cameras.cam-1.source",
+        "cameras.cam-1.segment_seconds",
+        "cameras.cam-1.class.color",
+        "cameras.cam2.source",
+        "cameras.cam2.stall_seconds",
+        "upload.rescan_seconds",
+        "log.level",
+    ):
+        assert any(line.startswith(f"FILE: {path}: ") for line in faults), (path, faults)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "fault"),
+    [
+        ("{color: yellow}", "no object"),
+        ("{color: yellow, object: box, size: big}", "unknown field 'size'"),
+        ("{color: Yellow, object: box}", "cannot be 'Yellow'"),
+        ("{color: yellow_green, object: box}", "cannot be 'yellow_green'"),
+        ("{color: " + "x" * 63 + ", object: " + "x" * 63 + "}", "too long"),
+    ],
+)
+def test_a_class_that_does_not_fit_the_fields_is_refused_together_with_other_faults(
+    file: Path, chosen: str, fault: str
+) -> None:
+    """The camera and what its class lacks are named, also while something else is wrong."""
+    text = GOOD.replace("{color: yellow, object: box}", chosen).replace("cam1", "c" * 63) + "typo: 1\n"
+    faults = refusal(file, text)
+    assert any(f"cameras.{'c' * 63}.class: " in line and fault in line for line in faults), faults
+    assert any("typo" in line for line in faults)
+
+
+def test_a_camera_without_a_class_waits_for_one(file: Path) -> None:
+    """No class is a setting: nothing is recorded until somebody sets one."""
+    settings = load_text(file, GOOD.replace("    class: {color: yellow, object: box}\n", ""))
+    assert settings.tag_of("cam1") is None
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    """The path and the reason stand in one line."""
+    with pytest.raises(ConfigInvalid, match=r"gone\.yaml: cannot be read: No such file"):
+        load(tmp_path / "gone.yaml")
+    with pytest.raises(ConfigInvalid, match="Is a directory"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("device: [dock7\nspool: x\n", "FILE:2:6: "),
+        ("device: dock7\n\tspool: x\n", "FILE:2:1: "),
+        ("device: dock7\nspool: a\ndevice: dock8\n", "FILE:3:1: "),
+        (GOOD + "  cam1: {source: 'synthetic:'}\n", "FILE:8:3: "),
+        ("? [a]\n: b\n", "FILE:1:3: "),
+        ("? {a: b}\n: b\n", "FILE:1:3: "),
+        ("device: !!python/object:os.system x\n", "FILE:1:9: "),
+    ],
+)
+def test_malformed_yaml_is_placed_by_line_and_column(file: Path, text: str, where: str) -> None:
+    """An editor can jump to it."""
+    (line,) = refusal(file, text)
+    assert line.startswith(where)
+
+
+def test_a_camera_that_stands_there_twice_is_not_lost_silently(file: Path) -> None:
+    """YAML's own rule, which the library forgets, is kept."""
+    (line,) = refusal(file, GOOD + "  cam1: {source: 'synthetic:'}\n")
+    assert "'cam1' stands here twice" in line
+
+
+def test_merge_keys_work(file: Path) -> None:
+    """Cameras may share settings by YAML's own means, and override what they share."""
+    settings = load_text(
+        file,
+        GOOD.replace("  cam1:\n", "  cam1: &common\n") + "  cam2: {<<: *common, source: 'synthetic:?fps=5'}\n",
+    )
+    assert settings.cameras["cam2"].source.get_secret_value() == "synthetic:?fps=5"
+    assert settings.cameras["cam2"].class_ == {"color": "yellow", "object": "box"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "- a", "\x00", b"\xff\xfe", "device: 2026-99-99", "a: " + "[" * 5000, "device: &a [*a]"]
+)
+def test_what_holds_no_settings_is_refused(file: Path, text: str | bytes) -> None:
+    """Empty, binary, absurd and endless files are refused in a line, like any other."""
+    assert refusal(file, text)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"rtsp://admin:{SECRET}@",
+        f"rtsp://admin:{SECRET}@[::1/x",
+        f"rtsp://admin:{SECRET}@cam:port/x",
+        f"rtsp://admin:{SECRET}@cam/a b",
+        f"rtsq://admin:{SECRET}@cam/x",
+        f"admin:{SECRET}@cam/x",
+        f"//admin:{SECRET}@cam/x",
+        f"rstp//admin:{SECRET}@cam/x",
+        f"file://admin:{SECRET}@cam/x?loop=x",
+        f"file://admin:{SECRET}@cam/x?password={SECRET}",
+    ],
+)
+def test_a_password_is_in_no_refusal(file: Path, source: str) -> None:
+    """A login with a typing mistake around it is refused without being shown."""
+    for text in (
+        GOOD.replace("synthetic:?fps=25", f'"{source}"'),
+        GOOD.replace("cam1:", f'"{source}":'),
+        GOOD.replace("class:", f'"{source}": 1\n    class:'),
+        GOOD.replace("synthetic:?fps=25", f'["{source}"]'),
+        GOOD.replace("synthetic:?fps=25", f'{{"{source}": 1}}'),
+        GOOD.replace("url: store", f'url: "{source}"') + "typo: 1\n",
+        GOOD + f'  ? "{source}"\n  : 1\n  ? "{source}"\n  : 2\n',
+    ):
+        assert not any(SECRET in line for line in refusal(file, text))
+
+
+def test_settings_do_not_show_a_password(file: Path) -> None:
+    """A good source stays out of the settings' repr, which ends up in logs."""
+    settings = load_text(file, GOOD.replace("synthetic:?fps=25", f"rtsp://admin:{SECRET}@cam/x"))
+    assert SECRET not in repr(settings)
+    assert SECRET not in str(settings.cameras)
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3://bucket/prefix", "ftp://host/x", "s3://key:secret@bucket", ""])
+def test_a_store_that_cannot_be_opened_is_refused(file: Path, url: str) -> None:
+    """check-config says what the upload process would otherwise say in a log."""
+    assert refusal(file, GOOD.replace("url: store", f'url: "{url}"'))
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*Settings.model_fields, "x"]), json_values, max_size=8))
+@example({"cameras": {"cam1": {"source": "synthetic:", "class": {}}}, "fields": []})
+@example({"cameras": {"a\nb": None}})
+def test_any_document_is_settings_or_refused(tmp_path: Path, document: dict[str, Any]) -> None:
+    """No YAML whatever ends in anything but settings or lines that name the file."""
+    file = tmp_path / "any.yaml"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    try:
+        load(file)
+    except ConfigInvalid as error:
+        assert all(line.startswith(str(file)) for line in str(error).split("\n"))

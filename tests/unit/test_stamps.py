@@ -1,0 +1,159 @@
+"""Broken timestamps become usable ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, cast
+
+import pytest
+from av.packet import Packet
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.capture.reader import Arrival
+from edge_agent.capture.sources.base import StreamFormat
+from edge_agent.capture.stamps import HOLD, JUMP_SECONDS, Mender
+
+TICKS = 90_000
+FRAME = TICKS // 25
+FORMAT = StreamFormat("h264", 320, 240)
+
+
+@dataclass
+class Template:
+    """The one thing of a stream that mending looks at."""
+
+    average_rate: Fraction | None = Fraction(25)
+
+
+def arrival(dts: int | None, pts: int | None, monotonic: float, duration: int = 0) -> Arrival:
+    packet: Any = Packet(b"x")
+    packet.time_base = Fraction(1, TICKS)
+    packet.dts, packet.pts, packet.duration = dts, pts, duration
+    return Arrival(packet, FORMAT, cast("Any", Template()), monotonic)
+
+
+def mend(mender: Mender, arrivals: Sequence[Arrival]) -> list[Arrival]:
+    mended = [out for arrived in arrivals for out in mender.feed(arrived)]
+    return mended + list(mender.flush())
+
+
+def times(arrivals: Sequence[Arrival]) -> list[int]:
+    return [cast("int", arrived.packet.dts) for arrived in arrivals]
+
+
+def steady(count: int, start: int = 0, began: float = 0.0) -> list[Arrival]:
+    return [arrival(start + n * FRAME, start + n * FRAME, began + n / 25) for n in range(count)]
+
+
+stamps = st.none() | st.integers(-(2**40), 2**40) | st.integers(0, 100).map(lambda n: n * FRAME)
+
+
+@given(st.lists(st.tuples(stamps, stamps, st.floats(0, 100), st.sampled_from([0, FRAME])), max_size=80))
+def test_whatever_comes_leaves_in_order_and_whole(sent: list[tuple[int | None, int | None, float, int]]) -> None:
+    """No packet is dropped or reordered; dts strictly increases; nothing is shown before it is decoded."""
+    now, arrivals = 0.0, []
+    for dts, pts, waited, duration in sent:
+        now += waited
+        arrivals.append(arrival(dts, pts, now, duration))
+    mended = mend(Mender(), arrivals)
+    assert [out.packet for out in mended] == [sent.packet for sent in arrivals]
+    found = times(mended)
+    assert all(before < after for before, after in zip(found, found[1:], strict=False))
+    assert all(cast("int", out.packet.pts) >= cast("int", out.packet.dts) for out in mended)
+
+
+@given(st.integers(0, 2**33), st.integers(1, 200))
+def test_good_timestamps_stay_as_they_are(start: int, count: int) -> None:
+    """A camera that keeps time is believed to the tick."""
+    mender = Mender()
+    assert times(mend(mender, steady(count, start))) == [start + n * FRAME for n in range(count)]
+    assert mender.mended.missing == mender.mended.not_increasing == mender.mended.jumps == 0
+
+
+def test_b_frames_keep_their_order_of_presentation() -> None:
+    """Presentation times that run ahead of decoding times are left alone."""
+    pts = [2, 5, 3, 4, 8, 6, 7]
+    sent = [arrival(n * FRAME, at * FRAME, n / 25) for n, at in enumerate(pts)]
+    assert [out.packet.pts for out in mend(Mender(), sent)] == [at * FRAME for at in pts]
+
+
+@pytest.mark.parametrize("missing", [1, 3, HOLD - 1, HOLD])
+def test_first_packets_without_a_time_are_counted_back_from_the_first_that_has_one(missing: int) -> None:
+    """They are kept, in order, a frame apart, before the packet whose time is known."""
+    mender = Mender()
+    sent = [arrival(None, None, n / 25) for n in range(missing)] + steady(5, TICKS * 10, missing / 25)
+    assert times(mend(mender, sent)) == [TICKS * 10 + (n - missing) * FRAME for n in range(missing + 5)]
+    assert mender.mended.missing == missing
+
+
+@pytest.mark.parametrize("count", [1, 2, HOLD, HOLD + 1, HOLD * 3])
+def test_a_camera_that_never_gives_a_time_gets_a_steady_one(count: int) -> None:
+    """All packets come out, a frame apart, also when the source ends before any had a time."""
+    mended = times(mend(Mender(), [arrival(None, None, n / 25) for n in range(count)]))
+    assert len(mended) == count
+    assert {after - before for before, after in zip(mended, mended[1:], strict=False)} <= {FRAME}
+
+
+def test_a_missing_time_in_between_is_the_next_frames() -> None:
+    """One packet without a time stands where it belongs."""
+    sent = steady(10)
+    sent[5].packet.dts = sent[5].packet.pts = None
+    assert times(mend(Mender(), sent)) == [n * FRAME for n in range(10)]
+
+
+def test_two_packets_with_one_time_are_a_tick_apart() -> None:
+    """A duplicate neither stops the muxer nor moves what follows."""
+    mender = Mender()
+    sent = steady(10)
+    sent[5].packet.dts = sent[5].packet.pts = 4 * FRAME
+    mended = times(mend(mender, sent))
+    assert mended[5] == 4 * FRAME + 1
+    assert mended[6:] == [n * FRAME for n in range(6, 10)]
+    assert mender.mended.not_increasing == 1
+
+
+@pytest.mark.parametrize("jump", [-3600.0, -2.0, 3.0, 3600.0, 1e6])
+def test_a_jump_of_the_cameras_clock_is_taken_out(jump: float) -> None:
+    """Time goes on a frame later, as it did on the wire, and stays even from there."""
+    mender = Mender()
+    sent = steady(25) + steady(25, int(TICKS * (1 + jump)), 1.0)
+    assert times(mend(mender, sent)) == [n * FRAME for n in range(50)]
+    assert mender.mended.jumps == 1
+
+
+@pytest.mark.parametrize("gap", [0.5, 2.0, 30.0])
+def test_a_real_gap_is_kept(gap: float) -> None:
+    """When nothing came for a while, the recording says so."""
+    mender = Mender()
+    sent = steady(25) + steady(25, int(TICKS * (1 + gap)), 1 + gap)
+    mended = times(mend(mender, sent))
+    assert mended[25] - mended[24] == int(TICKS * gap) + FRAME
+    assert mender.mended.jumps == 0
+
+
+def test_a_jump_over_a_real_gap_keeps_the_gap() -> None:
+    """A camera that was away for ten seconds and came back hours off is ten seconds later."""
+    mender = Mender()
+    sent = steady(25) + steady(25, TICKS * 7200, 11.0)
+    mended = times(mend(mender, sent))
+    assert mended[25] - mended[24] == pytest.approx(TICKS * 10, abs=2 * FRAME)
+    assert mender.mended.jumps == 1
+
+
+def test_a_late_network_is_not_a_jump() -> None:
+    """Packets that come in a burst after a hold-up keep the camera's time."""
+    mender = Mender()
+    sent = [arrival(n * FRAME, n * FRAME, 0.0 if n < 10 else 2.0) for n in range(60)]
+    assert times(mend(mender, sent)) == [n * FRAME for n in range(60)]
+    assert mender.mended.jumps == 0
+
+
+def test_a_jitter_below_the_limit_is_believed() -> None:
+    """Only what cannot be jitter is called a jump."""
+    sent = [*steady(2), *steady(2, int(JUMP_SECONDS * TICKS), 0.08)]
+    mender = Mender()
+    mend(mender, sent)
+    assert mender.mended.jumps == 0
