@@ -32,7 +32,6 @@ from edge_agent.segment import (
 from edge_agent.source_url import check_source
 from edge_agent.telemetry import LogFormat
 
-
 _LOGIN = re.compile(r"([^\s'\":/@]+):[^\s'\"@]+@")
 
 

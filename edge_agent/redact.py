@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# //user:password@ up to the last '@' before a blank: people type '/', '?', '#' and '@' into users and passwords. Better to
-# cut too much of a path than too little of a password.
+# //user:password@ up to the last '@' before a blank: people type '/', '?', '#' and '@' into users and passwords. Better
+# to cut too much of a path than too little of a password.
 _USERINFO = re.compile(r"//(?P<user>[^\s:]*):\S*@")
 # Some cameras take the login in the path: rtsp://host/user=admin_password=secret_channel=1.
 _QUERY = re.compile(

@@ -26,7 +26,8 @@ def version() -> str:
     """The package's version, as ``edge_agent.__version__`` spells it."""
     text = (ROOT / "edge_agent" / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'__version__ = "([^"]+)"', text)
-    assert found is not None
+    if found is None:
+        raise SystemExit("error: edge_agent/__init__.py names no version")
     return found[1]
 
 

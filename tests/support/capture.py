@@ -54,7 +54,8 @@ class Tags:
         for tag, packets in self.turns:
             left -= packets
             if left <= 0:
-                break
+                return TagChoice(tag) if tag else None
+        tag = self.turns[-1][0]
         return TagChoice(tag) if tag else None
 
 

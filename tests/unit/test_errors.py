@@ -47,7 +47,7 @@ def tree(kind: type[EdgeCaptureError]) -> Iterator[type[EdgeCaptureError]]:
         yield from tree(below)
 
 
-@pytest.mark.parametrize("kind", sorted(tree(EdgeCaptureError), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(tree(EdgeCaptureError), key=str))
 def test_every_error_is_retried_counted_and_ends_as_the_table_says(kind: type[EdgeCaptureError]) -> None:
     """Nobody adds an error without deciding what it means."""
     error = kind("is wrong", where="this", fix="mend it")

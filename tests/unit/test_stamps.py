@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -61,7 +62,7 @@ def test_whatever_comes_leaves_in_order_and_whole(sent: list[tuple[int | None, i
     mended = mend(Mender(), arrivals)
     assert [out.packet for out in mended] == [sent.packet for sent in arrivals]
     found = times(mended)
-    assert all(before < after for before, after in zip(found, found[1:], strict=False))
+    assert all(before < after for before, after in itertools.pairwise(found))
     assert all(cast("int", out.packet.pts) >= cast("int", out.packet.dts) for out in mended)
 
 
@@ -94,7 +95,7 @@ def test_a_camera_that_never_gives_a_time_gets_a_steady_one(count: int) -> None:
     """All packets come out, a frame apart, also when the source ends before any had a time."""
     mended = times(mend(Mender(), [arrival(None, None, n / 25) for n in range(count)]))
     assert len(mended) == count
-    assert {after - before for before, after in zip(mended, mended[1:], strict=False)} <= {FRAME}
+    assert {after - before for before, after in itertools.pairwise(mended)} <= {FRAME}
 
 
 def test_a_missing_time_in_between_is_the_next_frames() -> None:
