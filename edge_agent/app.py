@@ -42,6 +42,12 @@ def capture_job(settings: Settings, camera: str) -> CaptureJob:
         state=str(settings.state_directory),
         segment_seconds=chosen.segment_seconds,
         stall_seconds=chosen.stall_seconds,
+        transport=chosen.transport,
+        audio=chosen.audio,
+        keep_every=chosen.keep_every,
+        encode=chosen.encode,
+        gate=chosen.gate,
+        health=chosen.health,
     )
 
 

@@ -56,7 +56,7 @@ def _run_agent(config: Path, *, capture: bool, upload: bool) -> None:
 
 
 def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and Ctrl-C set; the second one ends the process at once."""
+    """An event that SIGTERM, Ctrl-C and a terminal that is closed set; the second one ends the process at once."""
     stop = threading.Event()
 
     def handle(number: int, _frame: object) -> None:
@@ -67,6 +67,8 @@ def stop_on_signals() -> threading.Event:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else someone said nohup
+        signal.signal(signal.SIGHUP, handle)
     return stop
 
 

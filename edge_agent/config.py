@@ -11,6 +11,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
     SecretStr,
@@ -19,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 
+from edge_agent.camera import Encoding, GateSettings, HealthSettings, Transport
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 from edge_agent.redact import redact
 from edge_agent.segment import (
@@ -71,6 +73,12 @@ class CameraSettings(_Settings):
     class_: dict[str, str] | None = Field(default=None, alias="class", description="class until someone sets another")
     segment_seconds: float = Field(default=60, ge=0.2, le=3600, description="cut at the first keyframe after this")
     stall_seconds: float = Field(default=10, ge=1, le=600, description="no packet for this long: reconnect")
+    transport: Transport = Field(default="tcp", description="how RTSP carries its packets")
+    audio: bool = Field(default=False, description="record the camera's sound too")
+    keep_every: int = Field(default=1, ge=1, le=1000, description="of a stream of keyframes only, keep 1 packet in N")
+    encode: Encoding = Encoding()
+    gate: GateSettings = GateSettings()
+    health: HealthSettings = HealthSettings()
 
 
 class StoreSettings(_Settings):
@@ -80,6 +88,15 @@ class StoreSettings(_Settings):
     endpoint_url: str | None = Field(default=None, description="S3-compatible server; AWS when absent")
     region: str | None = None
     profile: str | None = Field(default=None, description="profile of the AWS configuration files")
+
+
+class DiskSettings(_Settings):
+    """How much of the disk segments may take. Sizes in bytes, or as ``20GB``, ``512MiB``."""
+
+    quota: ByteSize | None = Field(default=None, description="what the spool may hold; default: no bound of its own")
+    free: ByteSize = Field(default=ByteSize(1 << 30), description="what stays free on the spool's file system")
+    when_full: Literal["pause", "drop_oldest"] = "pause"
+    priorities: dict[str, int] = Field(default={}, description="class tag to priority; the lowest is dropped first")
 
 
 class UploadSettings(_Settings):
@@ -102,6 +119,7 @@ class Settings(_Settings):
     cameras: dict[Annotated[str, _checked(lambda name: check_camera(_safe(name)))], CameraSettings] = Field(
         min_length=1
     )
+    disk: DiskSettings = DiskSettings()
     upload: UploadSettings = UploadSettings()
     log: LogSettings = LogSettings()
 

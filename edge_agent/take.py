@@ -155,4 +155,5 @@ def _keys(stop: threading.Event) -> Iterator[None]:
         thread.join()
         os.close(done)
         os.close(wake)
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # the terminal hung up
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from edge_agent.store import ObjectStore
 from edge_agent.store.directory import DirectoryStore
 from edge_agent.store.s3 import S3Store
+from tests.support import faults
 from tests.support import moto_server as moto
 
 TESTS = Path(__file__).parent
@@ -27,6 +28,17 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("edge-capture")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--storm", action="store_true", help="run the fault storms in full")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if faults.ROWS:
+        terminalreporter.section("what was tried, and what was lost")
+        for line in faults.table():
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

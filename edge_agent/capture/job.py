@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edge_agent.camera import Encoding, GateSettings, HealthSettings, Transport
+
 
 @dataclass(frozen=True, slots=True)
 class CaptureJob:
@@ -20,6 +22,12 @@ class CaptureJob:
     state: str
     segment_seconds: float = 60.0
     stall_seconds: float = 10.0
+    transport: Transport = "tcp"
+    audio: bool = False
+    keep_every: int = 1
+    encode: Encoding = Encoding()
+    gate: GateSettings = GateSettings()
+    health: HealthSettings = HealthSettings()
     take: str = ""  # a hand-made take: one segment of exactly this name
 
     def __repr__(self) -> str:
@@ -31,4 +39,11 @@ class CaptureJob:
     @classmethod
     def from_line(cls, line: str) -> CaptureJob:
         document: dict[str, Any] = json.loads(line)
-        return cls(**{**document, "fields": tuple(document["fields"])})
+        document["fields"] = tuple(document["fields"])
+        document["encode"] = Encoding(**document["encode"])
+        gate = document["gate"]
+        gate["schedule"] = tuple(gate["schedule"])
+        gate["ignore"] = tuple(tuple(area) for area in gate["ignore"])
+        document["gate"] = GateSettings(**gate)
+        document["health"] = HealthSettings(**document["health"])
+        return cls(**document)

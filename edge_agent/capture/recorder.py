@@ -7,16 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edge_agent.backoff import backoff
-from edge_agent.capture.reader import Arrival, End, PacketReader
+from edge_agent.capture.lane import Lane
+from edge_agent.capture.reader import End, PacketReader
 from edge_agent.capture.report import STATUS, Event, Report
-from edge_agent.capture.rotation import Incoming, Reason, due_to_close
+from edge_agent.capture.rotation import Reason
 from edge_agent.capture.salvage import salvage
-from edge_agent.capture.segments import OpenSegment, TagSource
+from edge_agent.capture.segments import TagSource
 from edge_agent.capture.sources.base import Source
 from edge_agent.capture.stamps import Mender
-from edge_agent.capture.timeline import Timeline
 from edge_agent.clock import Clock
-from edge_agent.errors import DiskFull, SourceError, SourceStalled, SpoolError
+from edge_agent.errors import SourceError, SourceStalled, SpoolError
 from edge_agent.segment import SegmentName
 from edge_agent.spool import Spool
 
@@ -45,9 +45,9 @@ class Recorder:
         self._clock = clock
         self._tags = tags
         self._open_source = open_source
-        self._report_event = report
+        self._report = report
         self._mine = mine or self._made_here
-        self._segment: OpenSegment | None = None
+        self._lane: Lane | None = None
         self._state = "connecting"
         self._problem = ""
         self._packets = 0
@@ -61,13 +61,13 @@ class Recorder:
             packets = self._packets
             try:
                 self.run_once(stop)
-            except (SourceError, DiskFull, SpoolError) as error:
+            except (SourceError, SpoolError) as error:
                 if not error.retryable:
                     raise
                 attempt = 1 if self._packets > packets else attempt + 1
                 wait = backoff(attempt)
                 self._state, self._problem = "waiting", str(error)
-                self._report("camera_lost", code=error.code, error=str(error), attempt=attempt, retry_in=round(wait, 1))
+                self._tell("camera_lost", code=error.code, error=str(error), attempt=attempt, retry_in=round(wait, 1))
                 self._pause(stop, wait)
             else:
                 return
@@ -76,36 +76,48 @@ class Recorder:
         """One connection: until *stop*, the source's end (both return) or an error (raised; the segment is closed)."""
         self._salvage()
         self._state = "connecting"
-        timeline, mender = Timeline(self._clock), Mender()
-        reason = Reason.SOURCE_LOST
-        last = self._clock.monotonic()
-        patience = max(CONNECT_SECONDS, self._job.stall_seconds)
         with PacketReader(self._open_source, self._clock, self._job.camera) as reader:
+            lane = self._lane = Lane(
+                self._job, self._spool, self._clock, self._tags, reader.request_keyframe, self._tell
+            )
+            reason = Reason.SOURCE_LOST
             try:
-                while not stop.is_set():
-                    arrival = reader.next(TICK)
-                    now = self._clock.monotonic()
-                    self._status(now)
-                    if isinstance(arrival, End):
-                        for held in mender.flush():
-                            self._take(held, timeline, reader)
-                        reason = Reason.SOURCE_ENDED
-                        self._report("source_ended")
-                        return
-                    if arrival is not None:
-                        last, patience = now, self._job.stall_seconds
-                        for mended in mender.feed(arrival):
-                            self._take(mended, timeline, reader)
-                    elif now - last > patience:
-                        raise SourceStalled(f"no packet for {now - last:.0f} s", fix="check the camera and its network")
-                reason = Reason.STOPPED
+                reason = self._follow(reader, lane, stop)
             except SpoolError:
                 reason = Reason.WRITE_FAILED
                 raise
             finally:
-                self._close(reason)
-                self._state = "stopped"
-                self._status(self._clock.monotonic(), now_please=True)
+                try:
+                    lane.close(reason)
+                finally:
+                    self._packets += lane.packets
+                    self._segments += lane.segments
+                    self._lane = None
+                    self._state = "stopped"
+                    self._status(self._clock.monotonic(), now_please=True)
+
+    def _follow(self, reader: PacketReader, lane: Lane, stop: threading.Event) -> Reason:
+        """Every packet of *reader* into *lane*, until *stop* or the source's end. Raises SourceError, SpoolError."""
+        mender = Mender()
+        last = self._clock.monotonic()
+        patience = max(CONNECT_SECONDS, self._job.stall_seconds)
+        while not stop.is_set():
+            arrival = reader.next(TICK)
+            now = self._clock.monotonic()
+            self._status(now)
+            if isinstance(arrival, End):
+                for held in mender.flush():
+                    lane.take(held)
+                self._tell("source_ended")
+                return Reason.SOURCE_ENDED
+            if arrival is not None:
+                last, patience = now, self._job.stall_seconds
+                self._state, self._problem = "recording", ""
+                for mended in mender.feed(arrival):
+                    lane.take(mended)
+            elif now - last > patience:
+                raise SourceStalled(f"no packet for {now - last:.0f} s", fix="check the camera and its network")
+        return Reason.STOPPED
 
     def _made_here(self, name: SegmentName) -> bool:
         made = name.made_by
@@ -117,52 +129,10 @@ class Recorder:
         for item in found:
             fields = {"frames": item.frames, "seconds": round(item.duration, 3)} if item.frames else {}
             extra = {"error": item.reason} if item.reason else {}
-            self._report("segment_salvaged", stem=item.stem, outcome=item.outcome.value, **fields, **extra)
+            self._tell("segment_salvaged", stem=item.stem, outcome=item.outcome.value, **fields, **extra)
 
     def _alive(self) -> None:
         self._status(self._clock.monotonic())
-
-    def _take(self, arrival: Arrival, timeline: Timeline, reader: PacketReader) -> None:
-        """Put one packet where it belongs."""
-        packet = arrival.packet
-        if self._packets == 0 or self._state != "recording":
-            self._state, self._problem = "recording", ""
-            self._report("camera_connected", format=str(arrival.format))
-        self._packets += 1
-        choice = self._tags.current()
-        time = float((packet.pts or 0) * packet.time_base)
-        incoming = Incoming(packet.is_keyframe, choice.tag if choice else None, arrival.format, time)
-        wall = timeline.wall(time)
-        if self._segment is not None:
-            if choice and choice.tag != self._segment.opened.tag:
-                reader.request_keyframe()
-            if reason := due_to_close(self._segment.opened, incoming, self._job.segment_seconds):
-                self._close(reason)
-        if self._segment is None:
-            if choice is None or not packet.is_keyframe:
-                return  # nothing to record under, or nothing a decoder could begin with
-            self._segment = OpenSegment.begin(self._spool, self._job, choice, arrival, time, wall)
-            self._report("segment_opened", stem=self._segment.name.stem)
-        self._segment.write(packet)
-
-    def _close(self, reason: Reason) -> None:
-        segment, self._segment = self._segment, None
-        if segment is None:
-            return
-        if reason is Reason.WRITE_FAILED:
-            segment.abandon()
-            self._report("segment_abandoned", stem=segment.name.stem)
-            return
-        done = segment.finish(self._spool)
-        self._segments += 1
-        self._report(
-            "segment_closed",
-            stem=done.name.stem,
-            reason=reason.value,
-            frames=done.frames,
-            seconds=round(done.duration, 3),
-            bytes=done.size,
-        )
 
     def _pause(self, stop: threading.Event, seconds: float) -> None:
         """Wait, and say meanwhile that the process is alive."""
@@ -174,8 +144,9 @@ class Recorder:
         if not now_please and now - self._reported < 1.0:
             return
         self._reported = now
-        segment = self._segment
-        self._report(
+        lane = self._lane
+        segment = lane.segment if lane else None
+        self._tell(
             STATUS,
             state=self._state,
             problem=self._problem,
@@ -183,9 +154,9 @@ class Recorder:
             segment=segment.name.stem if segment else None,
             format=str(segment.opened.format) if segment else None,
             seconds=round(segment.duration, 1) if segment else None,
-            packets=self._packets,
-            segments=self._segments,
+            packets=self._packets + (lane.packets if lane else 0),
+            segments=self._segments + (lane.segments if lane else 0),
         )
 
-    def _report(self, name: str, **fields: str | float | None) -> None:
-        self._report_event(Event(name, self._job.camera, dict(fields)))
+    def _tell(self, name: str, **fields: str | float | None) -> None:
+        self._report(Event(name, self._job.camera, dict(fields)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from edge_agent.errors import DiskFull, NameInvalid, SpoolUnusable, WriteFailed
 from edge_agent.segment import ClassTag, Segment, SegmentName
 from edge_agent.spool import Spool, move_durably, os_error, stem_of, write_durably
-from tests.support.disk import small_disk
+from tests.support.disk import Disk, PowerCut, small_disk
 from tests.support.upload import fresh_spool, names_in, publish, segment_of
 
 TAG = ClassTag(("color", "object"), ("yellow", "box"))
@@ -28,30 +27,6 @@ START = datetime(2026, 11, 22, 14, 31, 5, 123000, UTC)
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     return fresh_spool(tmp_path / "spool")
-
-
-class PowerCut(BaseException):
-    """The machine stops here."""
-
-
-class Disk:
-    """Passes what changes the disk on to the operating system, notes it, and stops before step number *last*."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, last: int = 10**9) -> None:
-        self.steps: list[str] = []
-        self._last = last
-        for owner, name in ((os, "fsync"), (os, "link"), (Path, "replace"), (Path, "unlink"), (shutil, "rmtree")):
-            patch.setattr(owner, name, self._stepping(name, getattr(owner, name)))
-
-    def _stepping(self, name: str, real: Callable[..., object]) -> Callable[..., object]:
-        def step(first: object, *rest: object, **options: object) -> object:
-            if len(self.steps) == self._last:
-                raise PowerCut
-            path = Path(f"/proc/self/fd/{first}").resolve() if isinstance(first, int) else Path(str(first))
-            self.steps.append(f"{name} {path.name}")
-            return real(first, *rest, **options)
-
-        return step
 
 
 def test_a_taken_millisecond_bumps_the_name(spool: Spool) -> None:
