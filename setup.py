@@ -9,7 +9,16 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "edge_agent/__init__.py").read_text())
 assert VERSION is not None
 
-CORE = ["annotated-types>=0.6", "pydantic>=2.7,<3", "pyyaml>=6", "structlog>=24", "typer>=0.12", "rich>=13", "boto3>=1.36", "awsiotsdk>=1.22"]
+CORE = [
+    "annotated-types>=0.6",
+    "awsiotsdk>=1.22",
+    "boto3>=1.36",
+    "pydantic>=2.7,<3",
+    "pyyaml>=6",
+    "rich>=13",
+    "structlog>=24",
+    "typer>=0.12",
+]
 EDGE = ["av>=14.2", "watchdog>=4"]
 CLOUD = ["av>=14.2", "numpy>=1.26", "opencv-python-headless>=4.10,<5", "watchdog>=4"]
 DEV = [
