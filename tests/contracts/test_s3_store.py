@@ -172,7 +172,8 @@ def test_no_region_is_needed_for_an_endpoint(moto_endpoint: str, monkeypatch: py
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     store = S3Store("bucket-without-region", endpoint_url=moto_endpoint)
     store.client.create_bucket(Bucket=store.name)
-    assert store.put("a", b"1") == replace(store.head("a"), modified=store.put("a", b"1").modified)
+    stored = store.put("a", b"1")
+    assert stored == replace(store.head("a"), modified=stored.modified)
     store.close()
 
 
