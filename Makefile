@@ -1,5 +1,6 @@
 # make run   the demo: camera in, manifest lines out          make test   the whole suite
 # make check ruff, mypy --strict, import directions           make faults the long fault storms, with a table
+# make acceptance a V4L2 camera in a guest machine, as root: docs/acceptance.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,6 +23,10 @@ check: $(STAMP)
 
 faults: $(STAMP) system-packages
 	$(BIN)/python -m pytest tests/faults --storm $(ARGS)
+
+acceptance: $(STAMP)
+	@tests/system-packages.sh acceptance
+	$(BIN)/python -m pytest tests/acceptance --acceptance $(ARGS)
 
 bench: $(STAMP) system-packages
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from edge_agent import __version__
-from edge_agent.errors import ConfigInvalid, EdgeCaptureError
+from edge_agent.errors import EdgeCaptureError
 
 app = typer.Typer(
     name="edge-agent",
@@ -52,24 +54,49 @@ def _run_agent(config: Path, *, capture: bool, upload: bool) -> None:
 
     settings = load(config)
     telemetry.configure(settings.log.level, settings.log.format)
-    Agent(settings, SystemClock(), capture=capture, upload=upload).run(stop_on_signals())
+    agent = Agent(settings, SystemClock(), capture=capture, upload=upload, path=config)
+    _obey_signals(agent.stop, agent.reload)
+    agent.run()
 
 
 def stop_on_signals() -> threading.Event:
     """An event that SIGTERM, Ctrl-C and a terminal that is closed set; the second one ends the process at once."""
     stop = threading.Event()
+    _obey_signals(stop.set, stop.set)
+    return stop
+
+
+def _obey_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
+    """Let SIGTERM and Ctrl-C *stop*, a second one end the process at once, and SIGHUP *reload*.
+
+    SIGHUP of a terminal that was closed stops: nobody is there to ask for a reload.
+    """
+    stopping = False
 
     def handle(number: int, _frame: object) -> None:
-        if stop.is_set():
+        nonlocal stopping
+        if number == signal.SIGHUP and not _terminal_is_gone():
+            reload()
+            return
+        if stopping:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        stop.set()
+        stopping = True
+        stop()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else someone said nohup
         signal.signal(signal.SIGHUP, handle)
-    return stop
+
+
+def _terminal_is_gone() -> bool:
+    """Whether this process was started on a terminal that has hung up since."""
+    try:
+        os.ttyname(0)
+    except OSError as error:
+        return error.errno == errno.EIO
+    return False
 
 
 @app.command()
@@ -127,40 +154,46 @@ def status(
     typer.echo(json.dumps(report, indent=1)) if as_json else show(report)
 
 
+CameraArgument = Annotated[str, typer.Argument(help="Camera, as the settings name it.")]
+
+
 @app.command()
 def label(
-    camera: Annotated[str, typer.Argument(help="Camera, as the settings name it.")],
+    camera: CameraArgument,
     values: Annotated[
-        list[str], typer.Argument(metavar="FIELD=VALUE…", help="The class, as in color=yellow object=box.")
-    ],
+        list[str] | None, typer.Argument(metavar="FIELD=VALUE…", help="The class, as in color=yellow object=box.")
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Back to the configured class.")] = False,
+    span: Annotated[str | None, typer.Option("--for", help="Ends by itself after 90s, 10m, 1h30m, 2d.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Ends by itself at 18:30, or at an ISO time.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Set the class a camera records under, from the next keyframe on; it survives a reboot."""
-    import getpass
-
-    from edge_agent.clock import SystemClock
+    """Set the class a camera records under, from the next keyframe on; it survives a reboot. Tells what is in force."""
     from edge_agent.config import load
-    from edge_agent.control.desired import DesiredState
-    from edge_agent.segment import ClassTag, check_name_length
+    from edge_agent.operate import label_command, order
 
     settings = load(config)
-    if camera not in settings.cameras:
-        known = ", ".join(settings.cameras)
-        raise ConfigInvalid(f"no camera is called '{camera}'", where=str(config), fix=f"there is: {known}")
-    pairs = [value.partition("=") for value in values]
-    wanted = {field: value for field, _, value in pairs}
-    if len(wanted) < len(pairs) or any(not mark for _, mark, _ in pairs):
-        raise ConfigInvalid(
-            f"cannot read {' '.join(values)!r}", fix="write each FIELD=VALUE once, as in color=yellow object=box"
-        )
-    tag = ClassTag.of(wanted, settings.fields)
-    check_name_length(tag, settings.device, camera)
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        user = str(os.getuid())
-    DesiredState(settings.state_directory, settings.fields).set_class(camera, tag, f"shell:{user}", SystemClock().now())
-    typer.echo(f"{camera}: {tag} from the next keyframe on")
+    order(settings, config, label_command(settings, camera, values or [], clear=clear, span=span, until=until))
+
+
+@app.command()
+def start(camera: CameraArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Start an on_demand camera, or end the pause of any other; it survives a reboot."""
+    from edge_agent.config import load
+    from edge_agent.control.commands import StartRecording
+    from edge_agent.operate import order
+
+    order(load(config), config, StartRecording(camera))
+
+
+@app.command()
+def stop(camera: CameraArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Let a camera record nothing until it is started again, whatever its mode; it survives a reboot."""
+    from edge_agent.config import load
+    from edge_agent.control.commands import StopRecording
+    from edge_agent.operate import order
+
+    order(load(config), config, StopRecording(camera))
 
 
 @app.command()

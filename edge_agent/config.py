@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from edge_agent.camera import Encoding, GateSettings, HealthSettings, Transport
@@ -31,8 +32,9 @@ from edge_agent.segment import (
     check_fields,
     check_name_length,
 )
-from edge_agent.source_url import check_source
+from edge_agent.source_url import check_settings, check_source
 from edge_agent.telemetry import LogFormat
+from edge_agent.timetable import Timetable
 
 _LOGIN = re.compile(r"([^\s'\":/@]+):[^\s'\"@]+@")
 
@@ -62,6 +64,18 @@ def _check_store(url: str) -> None:
         raise ConfigInvalid("is no store", fix="write s3://bucket, file:///directory or a directory")
 
 
+def _check_gate(gate: GateSettings) -> None:
+    """Refuse here what would end the capture process: a window that is none, an area that leaves the picture."""
+    Timetable.parse(gate.schedule)
+    for x, y, width, height in gate.ignore:
+        if not width or not height or x + width > 1.000001 or y + height > 1.000001:
+            raise ConfigInvalid(
+                f"area {[x, y, width, height]} leaves the picture or is empty",
+                where="ignore",
+                fix="write [x, y, width, height] as fractions of the picture",
+            )
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -77,8 +91,22 @@ class CameraSettings(_Settings):
     audio: bool = Field(default=False, description="record the camera's sound too")
     keep_every: int = Field(default=1, ge=1, le=1000, description="of a stream of keyframes only, keep 1 packet in N")
     encode: Encoding = Encoding()
-    gate: GateSettings = GateSettings()
+    gate: Annotated[GateSettings, _checked(_check_gate)] = GateSettings()
     health: HealthSettings = HealthSettings()
+
+    @model_validator(mode="after")
+    def _fits_source(self) -> Self:
+        """Nothing is asked of a source that its kind can never do."""
+        try:
+            check_settings(
+                check_source(self.source.get_secret_value()),
+                transport=self.transport,
+                audio=self.audio,
+                keep_every=self.keep_every,
+            )
+        except EdgeCaptureError as error:
+            raise ValueError(_safe(str(error))) from error
+        return self
 
 
 class StoreSettings(_Settings):
@@ -97,6 +125,17 @@ class DiskSettings(_Settings):
     free: ByteSize = Field(default=ByteSize(1 << 30), description="what stays free on the spool's file system")
     when_full: Literal["pause", "drop_oldest"] = "pause"
     priorities: dict[str, int] = Field(default={}, description="class tag to priority; the lowest is dropped first")
+
+
+def _check_priorities(tags: Iterable[str], fields: tuple[str, ...]) -> list[str]:
+    """A fault for each class tag that no segment can have."""
+    faults = []
+    for text in tags:
+        try:
+            ClassTag.parse(text, fields)
+        except EdgeCaptureError as error:
+            faults.append(f".priorities: {error}")
+    return faults
 
 
 class UploadSettings(_Settings):
@@ -140,6 +179,14 @@ class Settings(_Settings):
         if faults:
             raise ValueError("\n".join(faults))
         return cameras
+
+    @field_validator("disk")
+    @classmethod
+    def _priorities_fit(cls, disk: DiskSettings, info: ValidationInfo) -> DiskSettings:
+        """Every priority is one of a class that can be, as ``yellow_box``."""
+        if "fields" in info.data and (faults := _check_priorities(disk.priorities, info.data["fields"])):
+            raise ValueError("\n".join(faults))
+        return disk
 
     @property
     def state_directory(self) -> Path:

@@ -1,7 +1,8 @@
 """The child processes: ``python -m edge_agent.processes capture|upload``, started by the parent, never by hand.
 
-A child is told its job as one JSON line on standard input: no secret stands on a command line. The pipe stays open;
-when it closes, the parent is gone, and the child stops as if it had been asked to. A capture process imports neither
+A child is told its job as one JSON line on standard input: no secret stands on a command line. The pipe stays open: by
+it a capture process is told when the disk is full and when there is room again; when it closes, the parent is gone, and
+the child stops as if it had been asked to. A capture process imports neither
 the configuration library nor the log library nor the cloud's: it stays small, and tells its parent facts on standard
 output, which the parent logs.
 """
@@ -13,16 +14,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from edge_agent.capture.job import CaptureJob
 from edge_agent.capture.report import Event
+from edge_agent.capture.room import Room
 from edge_agent.clock import SystemClock
-from edge_agent.errors import EdgeCaptureError
+from edge_agent.errors import DiskFull, EdgeCaptureError
 
-STOP_SECONDS = 3.0  # a child that has not stopped by then ends at once; what is on the disk is salvaged later
+STOP_SECONDS = 2.5  # a child that has not stopped by then ends at once; what is on the disk is salvaged later
 
 
 def main() -> None:
@@ -30,18 +31,21 @@ def main() -> None:
     line = sys.stdin.readline()
     stop = threading.Event()
     _stop_on_signals(stop)
-    threading.Thread(target=_watch_parent, args=(sys.stdin, stop), name="parent", daemon=True).start()
-    run: dict[str, Callable[[str, threading.Event], None]] = {"capture": capture, "upload": upload}
+    room = Room()
+    threading.Thread(target=_watch_parent, args=(sys.stdin, stop, room), name="parent", daemon=True).start()
     try:
-        run[kind](line, stop)
+        if kind == "capture":
+            capture(line, stop, room)
+        else:
+            upload(line, stop)
     except EdgeCaptureError as error:
         report(Event("process_failed", kind, {"code": error.code, "error": str(error)}))
         leave(error.exit_status)
     leave(0)
 
 
-def capture(line: str, stop: threading.Event) -> None:
-    """Record one camera until *stop* or the end of its source."""
+def capture(line: str, stop: threading.Event, room: Room) -> None:
+    """Record one camera, while there is *room*, until *stop* or the end of its source."""
     from edge_agent.capture.recorder import Recorder
     from edge_agent.capture.sources.opening import open_source
     from edge_agent.control.tags import DesiredTags
@@ -50,11 +54,18 @@ def capture(line: str, stop: threading.Event) -> None:
     job = CaptureJob.from_line(line)
     clock = SystemClock()
     spool = Spool(Path(job.spool))
-    spool.prepare()
+    with contextlib.suppress(DiskFull):  # the recorder says so, and waits for room
+        spool.prepare()
     with spool.only_one(job.camera):
         tags = DesiredTags.of_job(job, clock)
         Recorder(
-            job, spool, clock, tags, lambda closing: open_source(job.source, clock, closing, job.stall_seconds), report
+            job,
+            spool,
+            clock,
+            tags,
+            lambda closing: open_source(job, clock, closing),
+            report,
+            room=room,
         ).run(stop)
 
 
@@ -88,12 +99,13 @@ def _stop_on_signals(stop: threading.Event) -> None:
         deadline.start()
 
     signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal's word, which may go to many: the parent decides
+        signal.signal(number, signal.SIG_IGN)
 
 
-def _watch_parent(pipe: IO[str], stop: threading.Event) -> None:
-    while pipe.readline():
-        pass
+def _watch_parent(pipe: IO[str], stop: threading.Event, room: Room) -> None:
+    while line := pipe.readline():
+        room.obey(line)
     if not stop.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
 

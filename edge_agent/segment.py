@@ -230,7 +230,10 @@ class Segment:
     """A finished segment: its name, and what the sidecar and the object's metadata say of it.
 
     ``duration`` is in seconds, ``size`` in bytes, ``crc64nvme`` the base64 of the big-endian CRC-64/NVME of the file
-    (as S3 spells it). ``clock`` is ``synchronised`` or ``unsynchronised``.
+    (as S3 spells it). ``clock`` is ``synchronised``, ``unsynchronised`` (nobody vouched for the wall clock when it
+    began; then ``boot`` and ``monotonic`` say which boot that was, and when in it, in seconds) or ``corrected``
+    (``start`` was worked out later, once the clock had been set). ``retimed`` packets have another timestamp than the
+    camera gave.
     """
 
     name: SegmentName
@@ -248,6 +251,9 @@ class Segment:
     recovered: bool = False
     class_set_by: str = "config"
     class_set_at: str = ""
+    boot: str = ""
+    monotonic: float = 0.0
+    retimed: int = 0
 
     def __post_init__(self) -> None:
         check_device(self.device)  # both become parts of object keys
@@ -310,7 +316,9 @@ class Segment:
         try:
             for key in ("frames", "width", "height", "size"):
                 document[key] = int(document[key])
+            document["retimed"] = int(document.get("retimed", 0))
             document["duration"] = float(document["duration"])
+            document["monotonic"] = float(document.get("monotonic", 0.0))
             if "class_set_by" in document:
                 document["class_set_by"] = document["class_set_by"].encode("latin-1").decode("unicode_escape")
         except (KeyError, ValueError) as error:
@@ -324,8 +332,8 @@ class Segment:
 
 
 _NOT_CLASS = frozenset({"class-set-by", "class-set-at"})
-_TEXTS = frozenset({"device", "camera", "codec", "crc64nvme", "clock", "class_set_by", "class_set_at"})
-_COUNTS = frozenset({"frames", "width", "height", "size"})
+_TEXTS = frozenset({"device", "camera", "codec", "crc64nvme", "clock", "class_set_by", "class_set_at", "boot"})
+_COUNTS = frozenset({"frames", "width", "height", "size", "retimed"})
 
 
 def _fits(key: str, value: object) -> bool:
@@ -334,7 +342,7 @@ def _fits(key: str, value: object) -> bool:
         return isinstance(value, str)
     if key in _COUNTS:
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if key == "duration":
+    if key in ("duration", "monotonic"):
         return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
     return key != "recovered" or isinstance(value, bool)
 

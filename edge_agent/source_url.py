@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -13,9 +14,13 @@ EXAMPLES = {
     "rtsps": "rtsps://user:password@host/path",
     "v4l2": "v4l2:///dev/video0",
     "opencv": "opencv://0",
+    "exec": "exec:rpicam-vid -t 0 --inline -o -",
     "file": "file:clip.mp4?loop=true",
     "synthetic": "synthetic:?size=640x480&fps=25",
 }
+
+SOUNDING = frozenset({"rtsp", "rtsps", "exec"})  # what a camera's sound is recorded from
+ENCODED = frozenset({"opencv", "synthetic"})  # always raw pictures
 
 _RTSP_HINT = f"write {EXAMPLES['rtsp']}, with %40 for @, %2F for /, %20 for a blank in the password"
 
@@ -30,7 +35,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class SourceUrl:
-    """A checked source URL. ``target`` is what the kind opens: a path, an index, the whole RTSP URL."""
+    """A checked source URL. ``target`` is what the kind opens: a path, an index, a command, the whole RTSP URL."""
 
     kind: str
     target: str
@@ -52,6 +57,8 @@ class SourceUrl:
 
 def check_source(url: str) -> SourceUrl:
     """The parsed *url*. Raises ConfigInvalid, without ever quoting a password."""
+    if url[:5].lower() == "exec:":  # a command line, whatever stands in it
+        return SourceUrl("exec", _command(url[5:]), {})
     try:
         parts = urlsplit(url)
         port_fits = parts.port != 0
@@ -70,21 +77,51 @@ def check_source(url: str) -> SourceUrl:
         return SourceUrl(kind, url, {})
     if parts.fragment:
         raise ConfigInvalid("source holds a '#'", where=redact(url), fix="write %23 for one in a path")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for name, value in options.items():
-        expected = _OPTIONS[kind].get(name)
-        if expected is None:
-            known = ", ".join(_OPTIONS[kind])
-            shown = f"option '{name}'" if name.isalnum() else "such option"
-            raise ConfigInvalid(f"source has no {shown}", where=redact(url), fix=f"known: {known}")
-        if not _fits(name, value):
-            raise ConfigInvalid(f"source option {name} is not {expected}", where=redact(url))
+    options = _options(kind, parts.query, redact(url))
     target = unquote(parts.netloc + parts.path)
     if not target and kind != "synthetic":
         raise ConfigInvalid("source names nothing to open", where=redact(url), fix=f"write {EXAMPLES[kind]}")
     if kind == "opencv" and not _is_whole(target.strip("/")):
         raise ConfigInvalid("an OpenCV source is a camera's number", where=redact(url), fix=f"write {EXAMPLES[kind]}")
     return SourceUrl(kind, target, options)
+
+
+def check_settings(source: SourceUrl, *, transport: str, audio: bool, keep_every: int) -> None:
+    """Raise ConfigInvalid where a camera's settings ask of *source* what its kind can never do."""
+    if transport == "udp" and source.kind != "rtsp":
+        raise ConfigInvalid("transport: udp is for rtsp:// sources", fix="leave transport out")
+    if audio and source.kind not in SOUNDING:
+        raise ConfigInvalid(f"audio: true, and {source.kind}: sources have no sound", fix="set audio: false")
+    if keep_every > 1 and source.kind in ENCODED:
+        raise ConfigInvalid(
+            f"keep_every is for cameras that compress, {source.kind}: pictures are encoded here",
+            fix="set encode.fps instead",
+        )
+
+
+def _options(kind: str, query: str, where: str) -> dict[str, str]:
+    """What stands behind the '?', if it is what *kind* takes."""
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for name, value in options.items():
+        expected = _OPTIONS[kind].get(name)
+        if expected is None:
+            known = ", ".join(_OPTIONS[kind])
+            shown = f"option '{name}'" if name.isalnum() else "such option"
+            raise ConfigInvalid(f"source has no {shown}", where=where, fix=f"known: {known}")
+        if not _fits(name, value):
+            raise ConfigInvalid(f"source option {name} is not {expected}", where=where)
+    return options
+
+
+def _command(text: str) -> str:
+    """*text*, if a shell would read words in it. Never quoted: a command line may hold a password."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ConfigInvalid("command of the exec source has an open quote", fix="close it") from error
+    if not words or not words[0] or "\0" in text:
+        raise ConfigInvalid("source names no command", fix=f"write {EXAMPLES['exec']}")
+    return text
 
 
 def _fits(name: str, value: str) -> bool:

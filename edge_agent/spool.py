@@ -18,12 +18,13 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from edge_agent.errors import DiskFull, EdgeCaptureError, NameInvalid, SpoolUnusable, WriteFailed
+from edge_agent.durable import NameTaken, fsync_directory, move_durably, os_errors, write_durably
+from edge_agent.errors import NameInvalid, SpoolUnusable
 from edge_agent.segment import ClassTag, Segment, SegmentName, Take
 
 VIDEO_SUFFIX = ".mp4"
@@ -32,73 +33,6 @@ SIDECAR_SUFFIX = ".json"
 REASON_SUFFIX = ".reason"
 
 _LONGEST_REASONED = 240  # NAME_MAX of 255, less the suffix and what write_durably adds to a scratch file's name
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_UNUSABLE = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-    errno.ELOOP,
-}
-
-
-def os_error(error: OSError, where: Path | str) -> EdgeCaptureError:
-    """*error* of the operating system at *where*, as one of ours."""
-    reason = error.strerror or str(error)
-    if error.errno in _FULL:
-        return DiskFull(reason, where=str(where), fix="free space on this disk, or point the spool at a larger one")
-    if error.errno in _UNUSABLE:
-        return SpoolUnusable(reason, where=str(where), fix="create it, and let the agent's user write to it")
-    return WriteFailed(reason, where=str(where), fix="check the disk")
-
-
-@contextmanager
-def os_errors(where: Path | str) -> Iterator[None]:
-    """Raise what the operating system refuses at *where* as DiskFull, SpoolUnusable or WriteFailed."""
-    try:
-        yield
-    except _Taken:
-        raise
-    except OSError as error:
-        named = error.filename if error.filename2 is None else None  # of two names the system does not say which
-        raise os_error(error, named or where) from error
-
-
-def fsync_directory(directory: Path) -> None:
-    """Make the names in *directory* durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """*path* holds *content*, whole and durable, or what it held before."""
-    scratch = path.with_name(f".{path.name}.tmp")
-    try:
-        with scratch.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            scratch.unlink()
-        raise
-    fsync_directory(path.parent)
-
-
-def move_durably(source: Path, target: Path) -> None:
-    """Rename without ever overwriting. Raises FileExistsError when *target* exists."""
-    os.link(source, target)
-    source.unlink()
-    fsync_directory(target.parent)
-    if source.parent != target.parent:
-        fsync_directory(source.parent)
 
 
 class Spool:
@@ -157,11 +91,11 @@ class Spool:
             try:
                 os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
             except FileExistsError as error:
-                raise _Taken(error.errno, "name is taken", str(part)) from error
+                raise NameTaken(error.errno, "name is taken", str(part)) from error
         # Looked up after the reservation, so that a racing finish() of the same name cannot slip in between.
         if video := self.published(name.stem):
             part.unlink()
-            raise _Taken(errno.EEXIST, "name is taken", str(video))
+            raise NameTaken(errno.EEXIST, "name is taken", str(video))
         return part
 
     def published(self, stem: str) -> Path | None:
@@ -252,6 +186,31 @@ class Spool:
         with os_errors(video):
             write_durably(video.with_suffix(SIDECAR_SUFFIX), segment.to_json().encode())
 
+    def rename_ready(self, video: Path, segment: Segment, announce: Callable[[SegmentName], object]) -> bool:
+        """Call *video*, in ``ready/``, what *segment* is called; False, with nothing done, when that name is taken.
+
+        Sidecar, link, *announce*, and only then is the old name given up: after a crash it is called again with the
+        same segment, and goes on from there.
+        """
+        target = self.ready / (segment.name.stem + VIDEO_SUFFIX)
+        part = self.recording / (segment.name.stem + PART_SUFFIX)
+        with os_errors(video):
+            taken = self.published(segment.name.stem)
+            if part.exists() or (taken and not taken.samefile(video)):
+                return False
+            if not taken:
+                write_durably(target.with_suffix(SIDECAR_SUFFIX), segment.to_json().encode())
+                os.link(video, target)
+                if part.exists():  # reserved in this moment; who reserved it before our link did not see it
+                    target.unlink()
+                    return False
+                fsync_directory(self.ready)
+            announce(segment.name)
+            video.unlink()
+            fsync_directory(self.ready)
+            video.with_suffix(SIDECAR_SUFFIX).unlink(missing_ok=True)
+        return True
+
     def keep_uploaded(self, video: Path) -> Path:
         """Move a verified *video* and its sidecar to ``uploaded/``."""
         return self._move(video, self.uploaded)
@@ -269,8 +228,18 @@ class Spool:
                 # A video that is not there may also be about to come; but not one whose name is used up.
                 if not name.endswith(SIDECAR_SUFFIX) or video in there:
                     continue
-                if any((directory / video).exists() for directory in (self.uploaded, self.failed)):
+                moved = any((directory / video).exists() for directory in (self.uploaded, self.failed))
+                if moved or self._is_renamed(self.ready / video):
                     (self.ready / name).unlink(missing_ok=True)
+
+    def _is_renamed(self, video: Path) -> bool:
+        """Whether the sidecar of *video* tells another start than its name: only :meth:`rename_ready` leaves that."""
+        try:
+            segment = self.sidecar(video)
+        except NameInvalid:
+            return False
+        made = segment.name.made_by if segment else None
+        return segment is not None and made is not None and made.start != segment.start
 
     def _move(self, video: Path, directory: Path, reason: str = "") -> Path:
         """All is in *directory* before anything goes from where it was: after a crash, the move is made again.
@@ -314,10 +283,6 @@ def _link_or_rename(source: Path, target: Path) -> None:
         os.link(source, target)
     except PermissionError:  # fs.protected_hardlinks forbids links to another user's file; a rename it allows
         source.replace(target)
-
-
-class _Taken(FileExistsError):
-    """A name that is in use: passes through :func:`os_errors`, unlike a directory that is a file."""
 
 
 def stem_of(path: Path) -> str:

@@ -24,7 +24,7 @@ from edge_agent.capture.recorder import Recorder
 from edge_agent.capture.report import STATUS, Event
 from edge_agent.capture.sources.opening import open_source
 from edge_agent.clock import SystemClock
-from edge_agent.control.desired import TagChoice
+from edge_agent.control.commands import TagChoice
 from edge_agent.errors import NameInvalid, SourceLost
 from edge_agent.segment import MAX_VALUE, SegmentName, check_fields
 from edge_agent.source_url import check_source
@@ -42,6 +42,9 @@ class _OneTag:
 
     def current(self) -> TagChoice:
         return self._choice
+
+    def recording(self) -> None:
+        """Nobody starts or stops a take from elsewhere."""
 
 
 def record_take(
@@ -90,7 +93,7 @@ def record_take(
                 spool,
                 clock,
                 _OneTag(TagChoice(wanted.tag, "name")),
-                lambda closing: open_source(source, clock, closing, STALL_SECONDS),
+                lambda closing: open_source(job, clock, closing),
                 report,
                 mine=lambda found: found == wanted,
             ).run_once(stop)

@@ -32,6 +32,15 @@ settings.load_profile("edge-capture")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--storm", action="store_true", help="run the fault storms in full")
+    parser.addoption("--acceptance", action="store_true", help="run the tests that boot a guest machine")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests that boot a guest machine out of the ordinary suite."""
+    if not config.getoption("--acceptance"):
+        for item in items:
+            if item.get_closest_marker("acceptance"):
+                item.add_marker(pytest.mark.skip(reason="boots a guest machine: make acceptance"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,8 +1,10 @@
 #!/bin/sh
 # Install the system packages the tests need, where this user may; else say what is missing and go on.
+# With "acceptance": those that build and boot a guest machine instead.
 set -u
 packages="gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good
 gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly ffmpeg"
+[ "${1:-}" != acceptance ] || packages="qemu-system-x86 mmdebstrap e2fsprogs"
 command -v dpkg-query >/dev/null 2>&1 || { echo "not a Debian system: tests that need $packages skip"; exit 0; }
 missing=""
 for package in $packages; do

@@ -14,11 +14,14 @@ class Reason(enum.StrEnum):
 
     FULL = "full"
     CLASS_CHANGED = "class_changed"
+    CLOCK_STEPPED = "clock_stepped"
     FORMAT_CHANGED = "format_changed"
+    GATE_CLOSED = "gate_closed"
     STOPPED = "stopped"
     SOURCE_ENDED = "source_ended"
     SOURCE_LOST = "source_lost"
     WRITE_FAILED = "write_failed"
+    DISK_FULL = "disk_full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Incoming:
     tag: ClassTag | None
     format: StreamFormat
     time: float
+    stepped: bool = False  # the wall clock was set since the segment was opened
 
 
 def due_to_close(segment: Opened, packet: Incoming, length: float) -> Reason | None:
@@ -52,6 +56,8 @@ def due_to_close(segment: Opened, packet: Incoming, length: float) -> Reason | N
         return None
     if packet.tag != segment.tag:
         return Reason.CLASS_CHANGED
+    if packet.stepped:
+        return Reason.CLOCK_STEPPED
     if round(packet.time - segment.start, 6) >= length:  # 1.2 - 0.8 is not 0.4 to a computer
         return Reason.FULL
     return None

@@ -7,19 +7,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
 import av.error
 
+from edge_agent.capture.boxes import extent_of
 from edge_agent.capture.writer import SegmentWriter
+from edge_agent.durable import os_errors
 from edge_agent.errors import NameInvalid, SourceUnsupported, SpoolError, VideoUnreadable
 from edge_agent.segment import Segment, SegmentName
-from edge_agent.spool import Spool, os_errors, stem_of
+from edge_agent.spool import Spool, stem_of
 from edge_agent.store.checksum import crc64nvme
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+
+    from edge_agent.capture.sources.base import AudioPacket, VideoPacket
 
 SCRATCH_PREFIX = ".salvage-"
 
@@ -79,7 +83,8 @@ def _salvage_one(spool: Spool, part: Path, name: SegmentName, device: str, alive
     if status.st_nlink > 1 or spool.published(name.stem):
         spool.discard_empty(part)
         return Salvaged(name.stem, Outcome.PUBLISHED)
-    if status.st_size == 0:
+    extent = extent_of(part)
+    if status.st_size == 0 or (extent.end == status.st_size and not extent.has_media):
         spool.discard_empty(part)
         return Salvaged(name.stem, Outcome.EMPTY)
     scratch = part.with_name(f"{SCRATCH_PREFIX}{part.name}")
@@ -120,7 +125,7 @@ def _known(spool: Spool, part: Path, name: SegmentName, device: str) -> Segment:
 def _remux(part: Path, scratch: Path, known: Segment, alive: Callable[[], None]) -> Segment:
     """Every whole packet of *part*, in an ordinary MP4 at *scratch*. Raises VideoUnreadable."""
     try:
-        source = av.open(f"file:{part}")
+        source = av.open(f"subfile,,start,0,end,{extent_of(part).end},,:file:{part}")
     except (av.error.FFmpegError, OSError) as error:
         raise VideoUnreadable(f"cannot be opened ({error.strerror or error})", where=part.name) from error
     with source:
@@ -129,7 +134,8 @@ def _remux(part: Path, scratch: Path, known: Segment, alive: Callable[[], None])
         stream = source.streams.video[0]
         context = stream.codec_context
         known = replace(known, codec=context.name, width=context.width, height=context.height)
-        writer = SegmentWriter(scratch, stream)
+        sound = source.streams.audio[0] if source.streams.audio else None
+        writer = SegmentWriter(scratch, stream, sound)
         try:
             _copy(source, writer, alive)
             if not writer.frames:
@@ -143,7 +149,8 @@ def _remux(part: Path, scratch: Path, known: Segment, alive: Callable[[], None])
 
 
 def _copy(source: InputContainer, writer: SegmentWriter, alive: Callable[[], None]) -> None:
-    packets = source.demux(source.streams.video[0])
+    video, sounds = source.streams.video[0], list(source.streams.audio[:1])
+    packets = source.demux(video, *sounds)
     while True:
         try:
             packet = next(packets)
@@ -151,4 +158,7 @@ def _copy(source: InputContainer, writer: SegmentWriter, alive: Callable[[], Non
             return  # the torn end of the file
         alive()
         if packet.size and not packet.is_corrupt and packet.dts is not None and packet.pts is not None:
-            writer.write(packet)
+            if packet.stream_index == video.index:
+                writer.write(cast("VideoPacket", packet))
+            else:
+                writer.write_sound(cast("AudioPacket", packet), float(packet.pts * packet.time_base))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edge_agent.capture.rotation import Opened
+from edge_agent.capture.timekeeper import ClockState
+from edge_agent.capture.timeline import Moment
 from edge_agent.capture.writer import SegmentWriter
+from edge_agent.durable import os_errors
 from edge_agent.errors import NameInvalid, SourceUnsupported, SpoolError
 from edge_agent.segment import ClassTag, Segment, SegmentName, utc_milliseconds
-from edge_agent.spool import Spool, os_errors
+from edge_agent.spool import Spool
 from edge_agent.store.checksum import crc64nvme
 
 if TYPE_CHECKING:
     from edge_agent.capture.job import CaptureJob
     from edge_agent.capture.reader import Arrival
-    from edge_agent.capture.sources.base import VideoPacket
+    from edge_agent.capture.sources.base import AudioPacket, VideoPacket
 
 
 class Choice(Protocol):
@@ -37,6 +39,9 @@ class TagSource(Protocol):
     def current(self) -> Choice | None:
         """The class in force, or None: record nothing."""
 
+    def recording(self) -> bool | None:
+        """Whether an operator started (True) or stopped (False) the camera; None when nobody said."""
+
 
 @dataclass(slots=True)
 class OpenSegment:
@@ -47,10 +52,18 @@ class OpenSegment:
     _part: Path
     _known: Segment
     _writer: SegmentWriter
+    retimed: int = 0  # packets with another timestamp than the camera gave
 
     @classmethod
     def begin(
-        cls, spool: Spool, job: CaptureJob, choice: Choice, arrival: Arrival, time: float, wall: datetime
+        cls,
+        spool: Spool,
+        job: CaptureJob,
+        choice: Choice,
+        arrival: Arrival,
+        time: float,
+        moment: Moment,
+        state: ClockState,
     ) -> OpenSegment:
         """Reserve the name, note what is known, open the file. Raises SpoolError or SourceUnsupported."""
         tag, stream = choice.tag, arrival.format
@@ -58,28 +71,36 @@ class OpenSegment:
             name = SegmentName(tag, job.take)
             part = _reserved(spool, name)
         else:
-            name, part = spool.reserve(tag, job.device, job.camera, wall)
+            name, part = spool.reserve(tag, job.device, job.camera, moment.wall)
         made = name.made_by
         known = Segment(
             name,
             device=job.device,
             camera=job.camera,
-            start=made.start if made else utc_milliseconds(wall),
+            start=made.start if made else utc_milliseconds(moment.wall),
             duration=0.0,
             frames=0,
             codec=stream.codec,
             width=stream.width,
             height=stream.height,
+            clock=state.clock,
+            boot=state.boot,
+            monotonic=state.monotonic,
             class_set_by=choice.set_by,
             class_set_at=choice.set_at,
         )
         spool.note(known)
         try:
-            writer = SegmentWriter(part, arrival.template)
+            writer = SegmentWriter(part, arrival.template, arrival.heard.template if arrival.heard else None)
         except SourceUnsupported:
             spool.discard_empty(part)
             raise
         return cls(name, Opened(tag, stream, time), part, known, writer)
+
+    @property
+    def syncs(self) -> int:
+        """How often something of it was made durable."""
+        return self._writer.syncs
 
     @property
     def duration(self) -> float:
@@ -89,6 +110,9 @@ class OpenSegment:
     def write(self, packet: VideoPacket) -> None:
         self._writer.write(packet)
 
+    def write_sound(self, packet: AudioPacket, time: float) -> None:
+        self._writer.write_sound(packet, time)
+
     def finish(self, spool: Spool) -> Segment:
         """Close the file and publish it in ``ready/``. Raises SpoolError; then the part file is left for salvage."""
         try:
@@ -96,7 +120,7 @@ class OpenSegment:
         except SpoolError:
             self._writer.abort()
             raise
-        known = replace(self._known, duration=round(written.duration, 6), frames=written.frames)
+        known = replace(self._known, duration=round(written.duration, 6), frames=written.frames, retimed=self.retimed)
         with os_errors(self._part):
             segment = known.with_file(self._part.stat().st_size, crc64nvme(self._part).value)
         spool.finish(self._part, segment)

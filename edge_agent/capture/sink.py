@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edge_agent.spool import os_errors
+from edge_agent.durable import os_errors
 
 
 class DurableFile:
@@ -24,6 +24,7 @@ class DurableFile:
             self._file.truncate()
         self._end = 0
         self._unsynced = 0
+        self.syncs = 0  # how often what was written had reached the disk
 
     @property
     def unsynced(self) -> int:
@@ -60,6 +61,7 @@ class DurableFile:
     def _sync(self) -> None:
         os.fdatasync(self._file.fileno())
         self._unsynced = 0
+        self.syncs += 1
 
     def close(self) -> None:
         self._file.close()

@@ -2,33 +2,53 @@
 
 What cameras do, seen on real ones and on test servers: the first packets of an RTSP connection have no timestamps, or
 no decoding time; two packets share one; time runs back after a camera's clock was set; it jumps hours ahead when the
-first sender report arrives. A recorder that passes this on writes files whose duration is a lie, or none at all.
+first sender report arrives; counters of 32 or 33 bits wrap; raw H.264 has no time at all, and declares a frame rate
+that is not the one delivered. A recorder that passes this on writes files whose duration is a lie, or none at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
+
+from edge_agent.capture.pace import Pace
 
 if TYPE_CHECKING:
     from edge_agent.capture.reader import Arrival
 
 HOLD = 32  # packets without a decoding time that are held until one has it: more than any codec reorders
 JUMP_SECONDS = 1.0  # media time may run this far ahead of arrival before it is called a jump: two GOPs of jitter buffer
+REORDER_FRAMES = 16  # how far presentation may be behind decoding: the largest picture buffer of H.264 and H.265
+REORDER_SECONDS = 2.0  # the same, where a frame's length is not known well
+WRAPS = (1 << 32, 1 << 33)  # where the counters of RTP and MPEG-TS begin again, in ticks
+EVEN = 8  # steps of one length after which a longer one is a hole
 
 
 @dataclass(slots=True)
 class Mended:
-    """How many packets got another timestamp than the camera gave, by what was wrong."""
+    """How many packets got another timestamp than the camera gave, by what was wrong; and how many never came.
+
+    ``lost``: frames that left a hole in otherwise even timestamps, which is all a stream tells of them.
+    """
 
     missing: int = 0
     not_increasing: int = 0
     jumps: int = 0
+    wraps: int = 0
+    misordered: int = 0  # shown before it is decoded, or so long after as no codec does
+    lost: int = 0
+    retimed: int = 0  # packets of all kinds, each once; not those a wrapped counter or an earlier jump only shifted
+
+    @property
+    def faults(self) -> int:
+        """What was wrong with all packets; one may have several faults."""
+        return self.missing + self.not_increasing + self.jumps + self.misordered
 
 
 class Mender:
-    """Gives every packet of one connection a pts and a strictly increasing dts."""
+    """Gives every packet of one connection a pts and a strictly increasing dts, and marks those it had to re-time."""
 
     def __init__(self) -> None:
         self.mended = Mended()
@@ -36,7 +56,9 @@ class Mender:
         self._last_dts: int | None = None
         self._last_arrival = 0.0
         self._step = 0  # ticks between the last two packets
+        self._even = 0  # how many steps of that length there were in a row
         self._shift = 0  # ticks added to everything since the last jump
+        self._pace: Pace | None = None  # while the camera gives no times
 
     def feed(self, arrival: Arrival) -> Iterator[Arrival]:
         """*arrival*, stamped; first those that had to wait for it, or nothing while it has to wait itself."""
@@ -55,46 +77,109 @@ class Mender:
             yield self._stamp(last)
 
     def _release(self, first_known: Arrival) -> Iterator[Arrival]:
-        """Count back from the first packet whose time is known."""
+        """Count back from the first packet whose decoding time is known; where none is, stamp them as they came."""
         held, self._held = self._held, []
-        step = _step_of(first_known)
-        packet = first_known.packet
-        start = packet.dts if packet.dts is not None else packet.pts if packet.pts is not None else len(held) * step
+        step, start = _step_of(first_known), first_known.packet.dts
         for number, arrival in enumerate(held):
-            arrival.packet.dts = start - (len(held) - number) * step
-            self.mended.missing += 1
-            yield self._stamp(arrival)
+            if start is None:
+                yield self._stamp(arrival)
+                continue
+            packet = arrival.packet
+            packet.dts = start - (len(held) - number) * step
+            yield self._stamp(arrival, faults=1)
 
-    def _stamp(self, arrival: Arrival) -> Arrival:
+    def _stamp(self, arrival: Arrival, faults: int = 0) -> Arrival:
+        """*arrival*, with pts and dts; *faults*: how many times it already lacked one."""
         packet = arrival.packet
+        before = self.mended.faults
+        self.mended.missing += faults
         dts, pts = packet.dts, packet.pts
+        limit = self._reorder_limit(arrival)
         if dts is None:
             self.mended.missing += 1
-            follows = (self._last_dts or 0) - self._shift + (self._step or _step_of(arrival))
-            dts = follows if pts is None else min(pts, follows)
-        behind = 0 if pts is None else max(0, pts - dts)  # presentation behind decoding, as B-frames make it
-        dts += self._shift
-        if self._last_dts is not None:
-            dts = self._following(arrival, dts, self._last_dts)
+        if dts is None and pts is None:
+            dts, behind = self._paced(arrival), 0
+        else:
+            self._pace = None
+            if dts is None:
+                assert pts is not None  # noqa: S101 - else it was paced
+                follows = pts if self._last_dts is None else self._last_dts - self._shift + self._usual_step(arrival)
+                dts = follows if pts - limit <= follows <= pts else pts
+            behind = 0 if pts is None else pts - dts  # presentation behind decoding, as B-frames make it
+            if not 0 <= behind <= limit:
+                self.mended.misordered += 1
+                behind = 0
+            dts += self._shift
+            if self._last_dts is not None:
+                dts = self._following(arrival, dts, self._last_dts)
         packet.dts, packet.pts = dts, dts + behind
         self._last_dts, self._last_arrival = dts, arrival.monotonic
-        return arrival
+        if self.mended.faults == before:
+            return arrival
+        self.mended.retimed += 1
+        return replace(arrival, retimed=True)
 
     def _following(self, arrival: Arrival, dts: int, last: int) -> int:
         """*dts*, or what puts *arrival* as far after the packet before it as it really came."""
         time_base = arrival.packet.time_base
         waited = max(0.0, arrival.monotonic - self._last_arrival)
-        ahead = float((dts - last) * time_base)
-        if ahead > JUMP_SECONDS + 2 * waited or ahead < -JUMP_SECONDS:
-            step = max(self._step or _step_of(arrival), int(waited / time_base))
+        dts = self._unwrapped(dts, last, waited, time_base)
+        if _jumps(dts - last, waited, time_base):
+            step = max(self._usual_step(arrival), int(waited / time_base))
             self._shift += last + step - dts
             self.mended.jumps += 1
+            self._even = 0
             return last + step
         if dts <= last:
             self.mended.not_increasing += 1
-            return last + 1
-        self._step = dts - last
+            return last + max(1, min(self._usual_step(arrival), round(waited / time_base)))
+        self._measure(dts - last)
         return dts
+
+    def _unwrapped(self, dts: int, last: int, waited: float, time_base: Fraction) -> int:
+        """*dts* as a counter without an end would have it."""
+        if _jumps(dts - last, waited, time_base):
+            for period in WRAPS:
+                if dts < last < dts + period and not _jumps(dts + period - last, waited, time_base):
+                    self._shift += period
+                    self.mended.wraps += 1
+                    return dts + period
+        return dts
+
+    def _measure(self, step: int) -> None:
+        """Take note of the step between two packets, and of frames that are missing in it."""
+        if self._step and abs(step - self._step) * 8 <= self._step:  # cameras round to milliseconds
+            self._even += 1
+        elif self._even >= EVEN and step >= 2 * self._step * 7 // 8:
+            self.mended.lost += round(step / self._step) - 1
+            return
+        else:
+            self._even = 0
+        self._step = step
+
+    def _paced(self, arrival: Arrival) -> int:
+        """A decoding time for a packet without any, as it arrived."""
+        base = arrival.packet.time_base
+        if self._pace is None:
+            step = float(self._usual_step(arrival) * base)
+            if self._last_dts is None:
+                self._pace = Pace(step)
+            else:
+                self._pace = Pace.after(float(self._last_dts * base), self._last_arrival, step)
+        dts = round(self._pace.next(arrival.monotonic) / base)
+        return dts if self._last_dts is None else max(dts, self._last_dts + 1)
+
+    def _usual_step(self, arrival: Arrival) -> int:
+        return self._step or _step_of(arrival)
+
+    def _reorder_limit(self, arrival: Arrival) -> int:
+        return max(REORDER_FRAMES * self._usual_step(arrival), int(REORDER_SECONDS / arrival.packet.time_base))
+
+
+def _jumps(ticks: int, waited: float, time_base: Fraction) -> bool:
+    """Whether time went by *ticks* while *waited* seconds did, which no network can explain."""
+    ahead = float(ticks * time_base)
+    return ahead > JUMP_SECONDS + 2 * waited or ahead < -JUMP_SECONDS
 
 
 def _step_of(arrival: Arrival) -> int:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edge_agent.durable import os_errors
 from edge_agent.errors import EdgeCaptureError, SpoolUnusable
-from edge_agent.spool import os_errors
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 SOCKET_NAME = "agent.sock"
@@ -60,8 +60,7 @@ def serve(path: Path, answer: Answer) -> Iterator[None]:
         def handle_error(self, *_: object) -> None:
             """A client that hung up before its answer is its own affair."""
 
-    if is_running(path):
-        raise SpoolUnusable("another agent is running on this spool", where=str(path), fix="stop it first")
+    refuse_second(path)
     with os_errors(path), _address(path) as address:
         path.unlink(missing_ok=True)
         server = Server(address, Handler)
@@ -89,6 +88,12 @@ def ask(path: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, 
     except (OSError, ValueError) as error:
         raise NotRunning("agent is not running", where=str(path), fix="start it with 'edge-agent run'") from error
     return answer if isinstance(answer, dict) else {}
+
+
+def refuse_second(path: Path) -> None:
+    """Raise SpoolUnusable when another agent answers at *path*."""
+    if is_running(path):
+        raise SpoolUnusable("another agent is running on this spool", where=str(path), fix="stop it first")
 
 
 def is_running(path: Path) -> bool:

@@ -26,9 +26,10 @@ from rich.live import Live
 from rich.table import Table
 
 from edge_agent.clock import Clock, SystemClock
+from edge_agent.durable import os_errors
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 from edge_agent.source_url import check_source
-from edge_agent.spool import VIDEO_SUFFIX, os_errors
+from edge_agent.spool import VIDEO_SUFFIX
 
 CLIP = "black_cup_1.mp4"
 SEGMENT_SECONDS = 2

@@ -133,6 +133,14 @@ class Ledger:
                 ),
             )
 
+    def renamed(self, stem: str, new: str, file: str, now: float) -> None:
+        """The segment *stem* is called *new* now, its file *file*. A second time, and of an unknown one, no matter."""
+        with self._changing() as connection:
+            connection.execute(
+                "UPDATE OR REPLACE segments SET stem = ?, file = ?, changed = ? WHERE stem = ?",
+                (new, os.fsencode(file), now, stem),
+            )
+
     def recovered(self, now: float) -> int:
         """Whatever was in flight when its uploader ended is ready again, behind all that is due; how many."""
         with self._changing() as connection:

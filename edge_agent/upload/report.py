@@ -48,6 +48,10 @@ class Reporter:
     def ledger_torn(self, moved_to: str) -> None:
         self._log.warning("ledger_begun_anew", damaged=moved_to, consequence="the store is asked for what it has")
 
+    def corrected(self, count: int) -> None:
+        """Segments from before the clock was set have their right times now."""
+        self._log.info("segments_corrected", count=count)
+
     def uploaded(self, stem: str, info: ObjectInfo, seconds: float) -> None:
         self._log.info(Happened.UPLOADED.value, stem=stem, key=info.key, bytes=info.size, seconds=round(seconds, 3))
         self._tell(UploadEvent(Happened.UPLOADED, stem, info.key, info.size, seconds))

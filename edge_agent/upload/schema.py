@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edge_agent.durable import os_error
 from edge_agent.errors import DiskFull, SpoolUnusable, WriteFailed
-from edge_agent.spool import os_error
 
 # One script for each version, only ever appended to: PRAGMA user_version counts how many have run. File names are
 # bytes, as the kernel has them: one that is no UTF-8 must not stop the others.

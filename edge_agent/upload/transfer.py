@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge_agent.durable import os_error
 from edge_agent.errors import (
     IntegrityMismatch,
     NameInvalid,
@@ -15,7 +16,7 @@ from edge_agent.errors import (
     VideoUnreadable,
 )
 from edge_agent.segment import MAX_STEM, Segment, SegmentName, video_key
-from edge_agent.spool import SIDECAR_SUFFIX, VIDEO_SUFFIX, Spool, os_error, stem_of
+from edge_agent.spool import SIDECAR_SUFFIX, VIDEO_SUFFIX, Spool, stem_of
 from edge_agent.store.base import Checksum, ObjectInfo, ObjectStore
 from edge_agent.store.checksum import crc64nvme
 

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from edge_agent.clock import Clock
+from edge_agent.durable import in_use
 from edge_agent.errors import (
     DiskFull,
     EdgeCaptureError,
@@ -26,7 +27,9 @@ from edge_agent.errors import (
 from edge_agent.segment import video_key
 from edge_agent.spool import VIDEO_SUFFIX, Spool
 from edge_agent.store.base import ObjectStore
+from edge_agent.tombstones import Tombstones
 from edge_agent.upload import transfer
+from edge_agent.upload.correction import Corrector
 from edge_agent.upload.ledger import Ledger
 from edge_agent.upload.report import Reporter, UploadEvent
 from edge_agent.upload.retry import Fate, fate_of, file_delay, link_delay
@@ -56,6 +59,7 @@ class Uploader:
         fields: tuple[str, ...],
         rescan_seconds: float = 30.0,
         on_event: Callable[[UploadEvent], object] | None = None,
+        tombstones: Tombstones | None = None,
     ) -> None:
         self._spool = spool
         self._store = store
@@ -64,7 +68,11 @@ class Uploader:
         self._device = device
         self._fields = fields
         self._rescan_seconds = rescan_seconds
+        self._tombstones = tombstones
         self._report = Reporter(on_event)
+        self._corrector = Corrector(
+            spool, clock, lambda old, new, file: ledger.renamed(printable(old), printable(new), file, self._now())
+        )
         self._wake = threading.Event()
         self._begun = False
         self._failures = 0
@@ -140,17 +148,37 @@ class Uploader:
             if self._ledger.torn is not None:
                 self._report.ledger_torn(str(self._ledger.torn))
             self._begun = True
+        held = self._correct()
         there = {_stem(video): video for video in self._spool.ready_videos()}
         waiting = self._ledger.waiting()
-        for stem in waiting.keys() - there.keys():
-            self._account_for(stem, waiting[stem])
+        gone = waiting.keys() - there.keys()
+        dropped = self._dropped() if gone else frozenset()
+        for stem in gone:
+            self._account_for(stem, waiting[stem], dropped)
         self._ledger.recovered(self._now())
-        new = [(stem, video.name, _size(video)) for stem, video in there.items() if stem not in waiting]
+        unknown = {stem: video for stem, video in there.items() if stem not in waiting and video not in held}
+        new = [(stem, video.name, _size(video)) for stem, video in unknown.items()]
         if new:
             # A ledger that knows nothing may be a lost one: then the store may have any of them.
             self._ledger.discovered(new, self._now(), perhaps_stored=self._ledger.is_empty())
 
-    def _account_for(self, stem: str, file: str) -> None:
+    def _correct(self) -> set[Path]:
+        """Give segments recorded before the clock was set their right names; those that still have to wait for that."""
+
+        def is_sent(stem: str) -> bool:
+            row = self._ledger.get(printable(stem))
+            return self._ledger.torn is not None or (row is not None and row.perhaps_stored)
+
+        count, held = self._corrector.settle(self._spool.ready_videos(), is_sent)
+        if count:
+            self._report.corrected(count)
+        return held
+
+    def _dropped(self) -> frozenset[str]:
+        """What was deleted unsent by the operator's policy: reported already by whoever did it."""
+        return self._tombstones.stems() if self._tombstones else frozenset()
+
+    def _account_for(self, stem: str, file: str, dropped: frozenset[str]) -> None:
         """Note where a segment is that the ledger has waiting, but that is not in ``ready/`` any more."""
         kept = self._spool.uploaded / file
         if kept.is_file():
@@ -161,6 +189,9 @@ class Uploader:
         found = self._spool.failed / file
         if found.is_file():
             self._ledger.quarantined(stem, VideoUnreadable("was set aside", where=str(found)), self._now())
+            return
+        if stem in dropped:
+            self._ledger.vanished(stem, DiskFull("dropped before it was uploaded", where=file), self._now())
             return
         gone = VideoUnreadable("left ready/ before it was uploaded", where=str(self._spool.ready / file))
         self._ledger.vanished(stem, gone, self._now())
@@ -191,9 +222,10 @@ class Uploader:
         started = self._clock.monotonic()
         self._ledger.uploading(row.stem, self._now())
         try:
-            segment = transfer.prepare(video, self._spool, self._device, self._fields)
-            info = transfer.upload(segment, video, self._store, perhaps_stored=row.perhaps_stored)
-            self._spool.keep_uploaded(video)
+            with in_use(video):
+                segment = transfer.prepare(video, self._spool, self._device, self._fields)
+                info = transfer.upload(segment, video, self._store, perhaps_stored=row.perhaps_stored)
+                self._spool.keep_uploaded(video)
         except EdgeCaptureError as error:
             self._settle(row, video, error)
             return
@@ -210,7 +242,7 @@ class Uploader:
         if isinstance(error, StoreError) and error.scope is Scope.FILE:
             self._answered()
         if self._usable() and not os.path.lexists(video):
-            self._account_for(row.stem, row.file)
+            self._account_for(row.stem, row.file, self._dropped())
             return
         if isinstance(error, SpoolUnusable) and self._usable():
             fate = Fate.RETRY_FILE  # the spool is well: it is this file that cannot be reached

@@ -46,7 +46,7 @@ def _refused(done: subprocess.CompletedProcess[str], status: int, *said: str) ->
 
 @pytest.mark.parametrize(
     "command",
-    ["", "run", "capture", "upload", "record", "check-config", "status", "label", "demo"],
+    ["", "run", "capture", "upload", "record", "check-config", "status", "label", "start", "stop", "demo"],
 )
 def test_every_command_explains_itself(command: str) -> None:
     """--help of every command exits 0 and says what it does."""

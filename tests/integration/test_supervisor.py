@@ -13,22 +13,23 @@ import pytest
 
 from edge_agent.capture.report import STATUS, Event
 from edge_agent.clock import SystemClock
-from edge_agent.supervisor import Worker, supervise
+from edge_agent.supervisor import Orders, Worker, supervise
 from tests.support.capture import job_for
 from tests.support.wait import until
 
 
 @contextmanager
-def supervised(worker: Worker) -> Iterator[tuple[list[Event], threading.Event, threading.Thread]]:
+def supervised(worker: Worker) -> Iterator[tuple[list[Event], Orders, threading.Thread]]:
     events: list[Event] = []
-    stop = threading.Event()
-    thread = threading.Thread(target=supervise, args=(worker, stop, SystemClock(), events.append))
+    orders = Orders()
+    thread = threading.Thread(target=supervise, args=(worker, orders, SystemClock(), events.append))
     thread.start()
     try:
-        yield events, stop, thread
+        yield events, orders, thread
     finally:
-        stop.set()
+        orders.end()
         thread.join()
+        orders.close()
 
 
 def child() -> psutil.Process | None:
@@ -68,12 +69,12 @@ def test_a_child_that_ends_well_is_not_started_again(tmp_path: Path) -> None:
 def test_a_child_that_will_not_stop_is_killed_in_time(tmp_path: Path) -> None:
     """Stopping takes no longer than the deadline, whatever the child does."""
     job = job_for(tmp_path, "synthetic:?size=160x120")
-    with supervised(Worker("cam1", "capture", job.to_line())) as (events, stop, thread):
+    with supervised(Worker("cam1", "capture", job.to_line())) as (events, orders, thread):
         until(lambda: opened(events), "recording")
         process = child()
         assert process is not None
         process.send_signal(signal.SIGSTOP)
-        stop.set()
+        orders.end()
         thread.join(6)
         assert not thread.is_alive()
         assert not process.is_running()
@@ -101,12 +102,12 @@ def test_a_machine_without_room_for_a_process_is_waited_out(tmp_path: Path, monk
 def test_a_service_manager_that_signals_children_too_loses_no_footage(tmp_path: Path) -> None:
     """SIGTERM to the child and then from its parent finishes the segment once, as one signal would."""
     job = job_for(tmp_path, "synthetic:?size=160x120")
-    with supervised(Worker("cam1", "capture", job.to_line())) as (events, stop, thread):
+    with supervised(Worker("cam1", "capture", job.to_line())) as (events, orders, thread):
         until(lambda: opened(events), "recording")
         process = child()
         assert process is not None
         process.terminate()
         process.terminate()
-        stop.set()
+        orders.end()
         thread.join(6)
     assert [event.fields["reason"] for event in events if event.name == "segment_closed"] == ["stopped"]

@@ -16,6 +16,7 @@ import structlog
 import watchdog.observers
 
 from edge_agent.clock import SystemClock
+from edge_agent.durable import move_durably
 from edge_agent.errors import (
     ContainerMissing,
     CredentialsRefused,
@@ -27,7 +28,7 @@ from edge_agent.errors import (
     StoreUnreachable,
 )
 from edge_agent.segment import Segment, video_key
-from edge_agent.spool import Spool, move_durably
+from edge_agent.spool import Spool
 from edge_agent.store.base import ObjectInfo, ObjectStore
 from edge_agent.store.directory import DirectoryStore
 from edge_agent.store.s3 import S3Store

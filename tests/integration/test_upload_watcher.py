@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import watchdog.observers
 
-from edge_agent.spool import move_durably
+from edge_agent.durable import move_durably
 from edge_agent.upload.watcher import Watcher
 
 SOON = 20.0  # far beyond what an event takes; only a failing test waits that long

@@ -15,7 +15,7 @@ from edge_agent.capture.recorder import Recorder
 from edge_agent.capture.report import STATUS, Event, Scalar
 from edge_agent.capture.sources.opening import open_source
 from edge_agent.clock import Clock
-from edge_agent.control.desired import TagChoice
+from edge_agent.control.commands import TagChoice
 from edge_agent.segment import ClassTag, Segment
 from edge_agent.spool import Spool
 from tests.support.clips import Seen, look
@@ -26,7 +26,7 @@ FIELDS = ("color", "object")
 YELLOW, BLUE = ClassTag(FIELDS, ("yellow", "box")), ClassTag(FIELDS, ("blue", "crate"))
 
 
-def job_for(root: Path, source: str, **changes: float | str) -> CaptureJob:
+def job_for(root: Path, source: str, **changes: object) -> CaptureJob:
     """A job for cam1 of dock7, its spool and state under *root*."""
     job = CaptureJob(
         device="dock7",
@@ -47,6 +47,7 @@ class Tags:
 
     turns: Sequence[tuple[ClassTag | None, int]] = ((YELLOW, 10**9),)
     asked: int = 0
+    wanted: bool | None = None  # what an operator said: started, stopped, nothing
 
     def current(self) -> TagChoice | None:
         self.asked += 1
@@ -57,6 +58,9 @@ class Tags:
                 return TagChoice(tag) if tag else None
         tag = self.turns[-1][0]
         return TagChoice(tag) if tag else None
+
+    def recording(self) -> bool | None:
+        return self.wanted
 
 
 @dataclass
@@ -107,7 +111,7 @@ def record(job: CaptureJob, tags: Tags | None = None, clock: Clock | None = None
         spool,
         clock,
         tags or Tags(),
-        lambda stop: open_source(job.source, clock, stop, job.stall_seconds),
+        lambda stop: open_source(job, clock, stop),
         events.append,
     )
     recorder.run(threading.Event())

@@ -11,16 +11,23 @@ import numpy as np
 
 
 def make_clip(
-    path: Path, *, codec: str = "libx264", frames: int = 50, gop: int = 25, b_frames: int = 0, pixels: str = "yuv420p"
+    path: Path,
+    *,
+    codec: str = "libx264",
+    frames: int = 50,
+    gop: int = 25,
+    b_frames: int = 0,
+    pixels: str = "yuv420p",
+    size: tuple[int, int] = (160, 120),
 ) -> Path:
-    """A clip of *frames* pictures, 160x120 at 25 a second, no two alike; the container is named by the suffix."""
+    """A clip of *frames* pictures at 25 a second, no two alike; the container is named by the suffix."""
     options = {"preset": "ultrafast"} if codec == "libx264" else {}
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=25, options=options)
-        stream.width, stream.height, stream.pix_fmt = 160, 120, pixels
+        stream.width, stream.height, stream.pix_fmt = *size, pixels
         stream.codec_context.gop_size = gop
         stream.codec_context.max_b_frames = b_frames
-        shade = np.arange(160 * 120 * 3, dtype=np.uint32).reshape(120, 160, 3)
+        shade = np.arange(size[0] * size[1] * 3, dtype=np.uint32).reshape(size[1], size[0], 3)
         for number in range(frames):
             picture = ((shade // 97 + number * 5) % 256).astype(np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)

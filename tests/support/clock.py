@@ -20,6 +20,9 @@ class FakeClock:
         self._wall = start
         self._elapsed = 0.0
         self._limit = limit
+        self.is_synchronised = True
+        self.is_setting_expected = True
+        self.boot = "5d1a0c1e-0000-4000-8000-000000000001"
         self._lock = threading.RLock()
         self._order = itertools.count()
         self._plan: list[tuple[float, int, Callable[[], object]]] = []
@@ -31,6 +34,19 @@ class FakeClock:
     def monotonic(self) -> float:
         with self._lock:
             return self._elapsed
+
+    def wall_offset(self) -> float:
+        with self._lock:
+            return self._wall.timestamp() - self._elapsed
+
+    def synchronised(self) -> bool:
+        return self.is_synchronised
+
+    def setting_expected(self) -> bool:
+        return self.is_setting_expected
+
+    def boot_id(self) -> str:
+        return self.boot
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
         end = self.monotonic() + max(0.0, seconds)

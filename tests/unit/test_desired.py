@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from edge_agent.control.desired import DesiredState, TagChoice
+from edge_agent.control.commands import ClearClass, Desired, SetClass, StartRecording, StopRecording, Switch, TagChoice
+from edge_agent.control.desired import DesiredState
 from edge_agent.control.tags import LOOK_SECONDS, DesiredTags
 from edge_agent.errors import SpoolUnusable
 from edge_agent.segment import ClassTag
@@ -24,12 +25,13 @@ WRITER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from edge_agent.control.commands import SetClass
 from edge_agent.control.desired import DesiredState
 from edge_agent.segment import ClassTag
 state = DesiredState(Path(sys.argv[1]), ("color", "object"))
 for number in range(20):
     tag = ClassTag(("color", "object"), ("blue", f"box{number}"))
-    state.set_class(f"{sys.argv[2]}.{number}", tag, "shell:me", datetime.now(UTC))
+    state.apply(SetClass(f"{sys.argv[2]}.{number}", tag), "shell:me", datetime.now(UTC))
 """
 
 
@@ -40,12 +42,12 @@ def state(tmp_path: Path) -> DesiredState:
 
 def test_a_class_is_there_after_a_restart(state: DesiredState) -> None:
     """What was set, by whom and when, is read back by a process that knows nothing else."""
-    state.set_class("cam1", YELLOW, "shell:me", NOW)
-    state.set_class("cam2", BLUE, "shell:you", NOW)
+    state.apply(SetClass("cam1", YELLOW), "shell:me", NOW)
+    state.apply(SetClass("cam2", BLUE), "shell:you", NOW)
     again = DesiredState(state.path.parent, FIELDS)
-    assert again.class_of("cam1") == TagChoice(YELLOW, "shell:me", "2026-11-22T14:31:05.000Z")
-    assert again.class_of("cam2") == TagChoice(BLUE, "shell:you", "2026-11-22T14:31:05.000Z")
-    assert again.class_of("cam3") is None
+    assert again.of("cam1").choice == TagChoice(YELLOW, "shell:me", "2026-11-22T14:31:05.000Z")
+    assert again.of("cam2").choice == TagChoice(BLUE, "shell:you", "2026-11-22T14:31:05.000Z")
+    assert again.of("cam3").choice is None
 
 
 def test_a_class_is_on_the_disk_before_set_returns(state: DesiredState, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +65,7 @@ def test_a_class_is_on_the_disk_before_set_returns(state: DesiredState, monkeypa
 
     monkeypatch.setattr(os, "fsync", recording_fsync)
     monkeypatch.setattr(Path, "replace", recording_replace)
-    state.set_class("cam1", YELLOW, "shell:me", NOW)
+    state.apply(SetClass("cam1", YELLOW), "shell:me", NOW)
     assert steps == ["sync .desired.json.tmp", "rename", "sync state"]
 
 
@@ -73,7 +75,7 @@ def test_concurrent_writers_lose_nothing(state: DesiredState) -> None:
         subprocess.Popen([sys.executable, "-c", WRITER, str(state.path.parent), f"cam{number}"]) for number in range(4)
     ]
     assert [shell.wait(60) for shell in shells] == [0, 0, 0, 0]
-    found = [state.class_of(f"cam{shell}.{number}") for shell in range(4) for number in range(20)]
+    found = [state.of(f"cam{shell}.{number}").choice for shell in range(4) for number in range(20)]
     assert [choice and choice.tag.values[1] for choice in found] == [f"box{n}" for _ in range(4) for n in range(20)]
 
 
@@ -93,6 +95,10 @@ def test_concurrent_writers_lose_nothing(state: DesiredState) -> None:
         b'{"cameras": {"cam1": {"class": {"values": {"color": "Y", "object": "b"}, "set_by": "", "set_at": ""}}}}',
         b'{"cameras": {"cam1": {"class": {"values": {"color": 5, "object": "b"}, "set_by": "", "set_at": ""}}}}',
         b'{"cameras": {"cam1": {"class": {"values": {"color": "y", "object": "b"}}}}}',
+        b'{"cameras": {"cam1": {"class": {"values": {"color": "y", "object": "b"}, "set_by": "", "set_at": "", '
+        b'"until": 5}}}}',
+        b'{"cameras": {"cam1": {"recording": 5}}}',
+        b'{"cameras": {"cam1": {"recording": {"on": "yes", "set_by": "", "set_at": ""}}}}',
         b'{"cameras": {"cam1": {"class": {"values": {"size": "y"}, "set_by": "", "set_at": ""}}}}',
     ],
 )
@@ -100,9 +106,9 @@ def test_a_damaged_file_means_the_configured_class_and_can_be_written_anew(state
     """Whatever a hand did to the file, recording goes on, and the next label counts."""
     state.path.parent.mkdir()
     state.path.write_bytes(damage)
-    assert state.class_of("cam1") is None
-    state.set_class("cam1", BLUE, "shell:me", NOW)
-    choice = state.class_of("cam1")
+    assert state.of("cam1") == Desired()
+    state.apply(SetClass("cam1", BLUE), "shell:me", NOW)
+    choice = state.of("cam1").choice
     assert choice is not None
     assert choice.tag == BLUE
 
@@ -112,14 +118,14 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     state = DesiredState(tmp_path / "file" / "state", FIELDS)
     with pytest.raises(SpoolUnusable):
-        state.set_class("cam1", YELLOW, "shell:me", NOW)
+        state.apply(SetClass("cam1", YELLOW), "shell:me", NOW)
 
 
 def test_a_file_that_cannot_be_read_is_not_taken_for_an_empty_one(state: DesiredState) -> None:
     """Better to say so than to record under the wrong class."""
     state.path.mkdir(parents=True)
     with pytest.raises(SpoolUnusable):
-        state.class_of("cam1")
+        state.of("cam1")
 
 
 def test_a_change_is_noticed_at_the_next_look(state: DesiredState) -> None:
@@ -127,7 +133,7 @@ def test_a_change_is_noticed_at_the_next_look(state: DesiredState) -> None:
     clock = FakeClock()
     tags = DesiredTags(state, "cam1", YELLOW, clock)
     assert tags.current() == TagChoice(YELLOW)
-    state.set_class("cam1", BLUE, "shell:me", NOW)
+    state.apply(SetClass("cam1", BLUE), "shell:me", NOW)
     assert tags.current() == TagChoice(YELLOW)
     clock.advance(LOOK_SECONDS)
     current = tags.current()
@@ -145,5 +151,55 @@ def test_without_any_class_nothing_is_recorded(state: DesiredState) -> None:
 
 def test_a_class_for_other_fields_is_not_taken(state: DesiredState) -> None:
     """After the configured fields changed, an old choice does not count."""
-    state.set_class("cam1", YELLOW, "shell:me", NOW)
-    assert DesiredState(state.path.parent, ("object",)).class_of("cam1") is None
+    state.apply(SetClass("cam1", YELLOW), "shell:me", NOW)
+    assert DesiredState(state.path.parent, ("object",)).of("cam1").choice is None
+
+
+def test_started_and_stopped_is_there_after_a_restart(state: DesiredState) -> None:
+    """Class and recording are kept beside each other; one command changes one of them."""
+    state.apply(SetClass("cam1", YELLOW, NOW + timedelta(hours=1)), "shell:me", NOW)
+    state.apply(StopRecording("cam1"), "shell:you", NOW)
+    choice = TagChoice(YELLOW, "shell:me", "2026-11-22T14:31:05.000Z", NOW + timedelta(hours=1))
+    off = Switch(False, "shell:you", "2026-11-22T14:31:05.000Z")
+    assert DesiredState(state.path.parent, FIELDS).of("cam1") == Desired(choice, off)
+    state.apply(ClearClass("cam1"), "shell:me", NOW)
+    assert state.of("cam1") == Desired(None, off)
+    started = state.apply(StartRecording("cam1"), "shell:me", NOW)
+    assert started == state.of("cam1")
+    assert started.recording is not None
+    assert started.recording.on
+
+
+def test_a_command_leaves_alone_what_it_does_not_know(state: DesiredState) -> None:
+    """A class for other fields, or what a later version wrote, is still there after a stop."""
+    state.apply(SetClass("cam1", YELLOW), "shell:me", NOW)
+    DesiredState(state.path.parent, ("object",)).apply(StopRecording("cam1"), "shell:me", NOW)
+    choice = state.of("cam1").choice
+    assert choice is not None
+    assert choice.tag == YELLOW
+
+
+@pytest.mark.parametrize("default", [YELLOW, None])
+def test_a_tag_ends_by_itself(state: DesiredState, default: ClassTag | None) -> None:
+    """At its moment the configured class holds again, or none; also after a reboot past that moment."""
+    clock = FakeClock(NOW)
+    state.apply(SetClass("cam1", BLUE, NOW + timedelta(seconds=60)), "shell:me", NOW)
+    tags = DesiredTags(state, "cam1", default, clock)
+    clock.advance(59.9)
+    current = tags.current()
+    assert current is not None
+    assert current.tag == BLUE
+    clock.advance(LOOK_SECONDS)
+    assert tags.current() == (TagChoice(default) if default else None)
+    assert DesiredTags(state, "cam1", default, clock).current() == (TagChoice(default) if default else None)
+
+
+def test_the_switch_is_noticed_at_the_next_look(state: DesiredState) -> None:
+    """None while nobody said anything, then what was said last."""
+    clock = FakeClock()
+    tags = DesiredTags(state, "cam1", YELLOW, clock)
+    assert tags.recording() is None
+    for command, wanted in ((StartRecording("cam1"), True), (StopRecording("cam1"), False)):
+        state.apply(command, "shell:me", NOW)
+        clock.advance(LOOK_SECONDS)
+        assert tags.recording() is wanted

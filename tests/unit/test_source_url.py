@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_agent.errors import ConfigInvalid
-from edge_agent.source_url import EXAMPLES, check_source
+from edge_agent.source_url import EXAMPLES, check_settings, check_source
 
 SECRET = "hunter2xyz"
 
@@ -35,6 +35,8 @@ def test_every_example_is_taken(url: str) -> None:
         ("synthetic:", "", {}),
         ("synthetic:?seconds=2.5", "", {"seconds": "2.5"}),
         ("RTSP://cam/x", "RTSP://cam/x", {}),
+        ("exec:gst-launch-1.0 -q a ! b?c#d ! fdsink", "gst-launch-1.0 -q a ! b?c#d ! fdsink", {}),
+        ("EXEC:sh -c 'a | b'", "sh -c 'a | b'", {}),
     ],
 )
 def test_a_url_names_what_is_opened(url: str, target: str, options: dict[str, str]) -> None:
@@ -86,6 +88,11 @@ def test_numbers_and_sizes_are_read() -> None:
         "synthetic:?size=99999x16",
         "synthetic:?seconds=-1",
         "synthetic:?password=x",
+        "exec:",
+        "exec:  ",
+        "exec:''",
+        "exec:tool 'x",
+        "exec:tool\0x",
     ],
 )
 def test_what_cannot_be_opened_is_refused_in_one_line(url: str) -> None:
@@ -95,13 +102,35 @@ def test_what_cannot_be_opened_is_refused_in_one_line(url: str) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("url", "transport", "audio", "keep_every", "says"),
+    [
+        ("v4l2:///dev/video0", "udp", False, 1, "transport: udp is for rtsp:// sources"),
+        ("rtsps://cam/x", "udp", False, 1, "transport: udp is for rtsp:// sources"),
+        ("v4l2:///dev/video0", "tcp", True, 1, "v4l2: sources have no sound"),
+        ("file:clip.mp4", "tcp", True, 1, "file: sources have no sound"),
+        ("opencv://0", "tcp", False, 2, "set encode.fps instead"),
+        ("synthetic:", "tcp", False, 2, "set encode.fps instead"),
+    ],
+)
+def test_settings_a_source_can_never_honour_are_refused(
+    url: str, transport: str, audio: bool, keep_every: int, says: str
+) -> None:
+    """Before a camera is tried, and the same settings are taken where they mean something."""
+    with pytest.raises(ConfigInvalid) as caught:
+        check_settings(check_source(url), transport=transport, audio=audio, keep_every=keep_every)
+    assert says in str(caught.value)
+    check_settings(check_source(url), transport="tcp", audio=False, keep_every=1)
+    check_settings(check_source("rtsp://cam/x"), transport=transport, audio=audio, keep_every=keep_every)
+
+
 @given(st.text(max_size=60))
 @example("rtsp://[")
 @example("opencv://²")
 @example("file:?loop=" + "9" * 5000)
 def test_any_text_is_a_source_or_refused(text: str) -> None:
     """Nothing typed for a source ends in anything but a source or a refusal."""
-    for prefix in ("", "rtsp://", "file:", "opencv://", "synthetic:?", "v4l2://"):
+    for prefix in ("", "rtsp://", "file:", "opencv://", "synthetic:?", "v4l2://", "exec:"):
         try:
             source = check_source(prefix + text)
         except ConfigInvalid:

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.durable import move_durably, os_error, write_durably
 from edge_agent.errors import DiskFull, NameInvalid, SpoolUnusable, WriteFailed
 from edge_agent.segment import ClassTag, Segment, SegmentName
-from edge_agent.spool import Spool, move_durably, os_error, stem_of, write_durably
+from edge_agent.spool import Spool, stem_of
 from tests.support.disk import Disk, PowerCut, small_disk
 from tests.support.upload import fresh_spool, names_in, publish, segment_of
 
@@ -77,8 +78,8 @@ def test_finish_makes_everything_durable_before_the_rename(spool: Spool, monkeyp
         f"replace .{stem}.json.tmp",
         "fsync ready",
         f"link {stem}.mp4.part",
-        f"unlink {stem}.mp4.part",
         "fsync ready",
+        f"unlink {stem}.mp4.part",
         "fsync recording",
         f"unlink {stem}.json",
     ]

@@ -105,13 +105,14 @@ def test_a_missing_time_in_between_is_the_next_frames() -> None:
     assert times(mend(Mender(), sent)) == [n * FRAME for n in range(10)]
 
 
-def test_two_packets_with_one_time_are_a_tick_apart() -> None:
-    """A duplicate neither stops the muxer nor moves what follows."""
+@pytest.mark.parametrize(("waited", "after"), [(0.0, 1), (0.02, FRAME // 2), (0.04, FRAME), (0.1, FRAME)])
+def test_two_packets_with_one_time_are_as_far_apart_as_they_came(waited: float, after: int) -> None:
+    """A duplicate stands where it came, at most a frame later: it neither stops the muxer nor moves what follows."""
     mender = Mender()
     sent = steady(10)
-    sent[5].packet.dts = sent[5].packet.pts = 4 * FRAME
+    sent[5] = arrival(4 * FRAME, 4 * FRAME, 4 / 25 + waited)
     mended = times(mend(mender, sent))
-    assert mended[5] == 4 * FRAME + 1
+    assert mended[5] == 4 * FRAME + after
     assert mended[6:] == [n * FRAME for n in range(6, 10)]
     assert mender.mended.not_increasing == 1
 
@@ -158,3 +159,55 @@ def test_a_jitter_below_the_limit_is_believed() -> None:
     mender = Mender()
     mend(mender, sent)
     assert mender.mended.jumps == 0
+
+
+@pytest.mark.parametrize(("declared", "delivered"), [(25, 12), (25, 1), (25, 60), (12, 25), (25, 25)])
+def test_without_times_the_recording_lasts_as_long_as_it_took(declared: int, delivered: int) -> None:
+    """A stream that declares one rate and delivers another is timed by its arrival."""
+    count = 60 * delivered
+    sent = [arrival(None, None, n / delivered, duration=TICKS // declared) for n in range(count)]
+    mended = times(mend(Mender(), sent))
+    assert (mended[-1] - mended[0]) / TICKS == pytest.approx((count - 1) / delivered, abs=1.0)
+    assert (mended[-1] - mended[-delivered - 1]) / TICKS == pytest.approx(1.0, rel=0.02)
+
+
+def test_without_times_a_first_burst_is_a_declared_frame_apart() -> None:
+    """What came at once when the connection opened was taken one after the other."""
+    sent = [arrival(None, None, 0.0) for _ in range(40)] + [arrival(None, None, n / 25) for n in range(1, 60)]
+    mended = times(mend(Mender(), sent))
+    assert mended[39] - mended[0] == 39 * FRAME
+    assert (mended[-1] - mended[39]) / TICKS == pytest.approx(59 / 25, abs=0.05)
+
+
+@pytest.mark.parametrize("period", [1 << 32, 1 << 33])
+def test_a_counter_that_wraps_goes_on(period: int) -> None:
+    """RTP counts to 32 bits and MPEG-TS to 33; the picture after the wrap is exactly a frame later."""
+    mender = Mender()
+    sent = steady(50, period - 20 * FRAME)
+    for out in sent:
+        packet = out.packet
+        packet.dts = packet.pts = cast("int", packet.dts) % period
+    mended = times(mend(mender, sent))
+    assert {after - before for before, after in itertools.pairwise(mended)} == {FRAME}
+    assert (mender.mended.wraps, mender.mended.retimed) == (1, 0)
+
+
+def test_frames_that_leave_a_hole_are_counted_as_lost() -> None:
+    """Two packets missing from an even stream are told, and their time is kept."""
+    mender = Mender()
+    sent = steady(40)
+    del sent[20:22]
+    mended = times(mend(mender, sent))
+    assert mended[20] - mended[19] == 3 * FRAME
+    assert (mender.mended.lost, mender.mended.retimed) == (2, 0)
+
+
+def test_a_presentation_time_no_codec_can_mean_is_mended() -> None:
+    """A picture shown an hour after it is decoded is shown when it is decoded."""
+    mender = Mender()
+    sent = steady(10)
+    sent[5].packet.pts = 3600 * TICKS
+    mended = mend(mender, sent)
+    assert [out.packet.pts for out in mended] == [n * FRAME for n in range(10)]
+    assert [out.retimed for out in mended] == [n == 5 for n in range(10)]
+    assert mender.mended.misordered == 1

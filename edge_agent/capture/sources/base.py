@@ -18,10 +18,12 @@ from edge_agent.redact import redact
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from av.audio.stream import AudioStream
     from av.packet import Packet
     from av.video.stream import VideoStream
 
     VideoPacket: TypeAlias = Packet[VideoStream]
+    AudioPacket: TypeAlias = Packet[AudioStream]
 
 DEFAULT_RATE = Fraction(25)  # frames a second, of cameras that do not tell
 
@@ -52,7 +54,11 @@ class Source(Protocol):
     def template(self) -> VideoStream:
         """The stream whose parameters the segment's file takes over; valid also after ``close``."""
 
-    def packets(self) -> Iterator[VideoPacket]:
+    @property
+    def audio(self) -> AudioStream | None:
+        """The parameters of the sound among the packets, or None: then there is none. Valid also after ``close``."""
+
+    def packets(self) -> Iterator[VideoPacket | AudioPacket]:
         """Encoded packets in decoding order, at the camera's own pace.
 
         Ends when the source has an end; raises SourceLost when it breaks. Timestamps are in ``packet.time_base``.
@@ -64,16 +70,20 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-def detached(stream: VideoStream) -> VideoStream:
+def detached(stream: VideoStream, extradata: bytes = b"", size: tuple[int, int] | None = None) -> VideoStream:
     """A copy of *stream*'s parameters that outlives its container: packets wait in a queue when a camera is gone.
 
-    libav frees a stream with its container, and taking a freed one as a template ends the process. Raises
-    SourceUnsupported.
+    libav frees a stream with its container, and taking a freed one as a template ends the process. *extradata* and
+    *size* take the place of the stream's own. Raises SourceUnsupported.
     """
     container = av.open(io.BytesIO(), "w", format="mp4")
     try:
         copy = container.add_stream_from_template(stream, opaque=True)
         copy.codec_context.framerate = stream.average_rate or DEFAULT_RATE
+        if extradata:
+            copy.codec_context.extradata = extradata
+        if size:
+            copy.codec_context.width, copy.codec_context.height = size
         container.start_encoding()  # a stream's rate is set when the header is written
     except (av.error.FFmpegError, ValueError) as error:
         raise SourceUnsupported(f"its packets cannot be stored in MP4 ({error})") from error

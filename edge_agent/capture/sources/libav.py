@@ -4,49 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
 
 from edge_agent.capture.sources.base import STORABLE, StreamFormat, detached, libav_errors
-from edge_agent.errors import SourceError, SourceLost, SourceUnsupported
+from edge_agent.capture.sources.sound import sound_of
+from edge_agent.errors import SourceLost, SourceUnsupported
 from edge_agent.redact import redact
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-    from edge_agent.capture.sources.base import VideoPacket
+    from edge_agent.camera import Transport
+    from edge_agent.capture.sources.base import AudioPacket, VideoPacket
+
+    class Readable(Protocol):
+        """What libav may read from instead of opening a URL itself."""
+
+        def read(self, size: int, /) -> bytes: ...
+
 
 OPEN_TIMEOUT = 10.0  # seconds; RTSP over a bad link needs four round trips
-V4L2_FORMATS = ("h264", "mjpeg")  # tried in this order before raw pictures: what needs no encoder first
+UDP_BUFFER = 1 << 20  # bytes the kernel is asked to hold: a 4K keyframe comes as one burst
 
 
 class PacketSource:
-    """The first video stream of what *target* opens, as encoded packets. Raises SourceError."""
+    """The first video stream of what *target* opens, as encoded packets, and with *audio* its first sound.
+
+    Raises SourceError.
+    """
 
     def __init__(
         self,
         url: str,
-        target: str,
+        target: str | Readable,
         *,
         container_format: str | None = None,
         options: dict[str, str],
         read_timeout: float,
         has_end: bool = False,
+        audio: bool = False,
     ) -> None:
         self._url = url
         self._has_end = has_end
         with libav_errors(url, opening=True):
-            container = av.open(target, format=container_format, options=options, timeout=(OPEN_TIMEOUT, read_timeout))
+            container = av.open(
+                target, "r", format=container_format, options=options, timeout=(OPEN_TIMEOUT, read_timeout)
+            )
         self._container: InputContainer = container
         if not container.streams.video:
             container.close()
             raise SourceUnsupported("has no video stream", where=redact(url))
         self.stream: VideoStream = container.streams.video[0]
+        self._sound = sound_of(container.streams.audio[0]) if audio and container.streams.audio else None
 
-    @property
-    def format(self) -> StreamFormat:
+    @cached_property
+    def format(self) -> StreamFormat:  # asked for every packet
         context = self.stream.codec_context
         return StreamFormat(context.name, context.width, context.height, bytes(context.extradata or b""))
 
@@ -59,13 +77,30 @@ class PacketSource:
         """Whether a segment can take the packets as they are."""
         return self.stream.codec_context.name in STORABLE
 
-    def packets(self) -> Iterator[VideoPacket]:
+    @property
+    def audio(self) -> AudioStream | None:
+        return self._sound.template if self._sound else None
+
+    def packets(self) -> Iterator[VideoPacket | AudioPacket]:
         with libav_errors(self._url, opening=False):
-            for packet in self._container.demux(self.stream):
+            for packet in self.pictures() if self._sound is None else self._with_sound():
                 if packet.size:  # the demuxer ends with an empty packet, meant to flush decoders
                     yield packet
         if not self._has_end:
             raise SourceLost("camera hung up", where=redact(self._url))
+
+    def pictures(self) -> Iterator[VideoPacket]:
+        """The video's packets as the demuxer gives them. Raises libav's errors."""
+        return self._container.demux(self.stream)
+
+    def _with_sound(self) -> Iterator[VideoPacket | AudioPacket]:
+        assert self._sound is not None  # noqa: S101 - asked for by packets() only where there is sound
+        sound = self._container.streams.audio[0]
+        for packet in self._container.demux(self.stream, sound):
+            if packet.stream_index == self.stream.index:
+                yield cast("VideoPacket", packet)
+            elif packet.size:
+                yield from self._sound.packets(cast("AudioPacket", packet))
 
     def request_keyframe(self) -> None:
         """Nothing can be asked of a stream that is only passed on."""
@@ -74,23 +109,16 @@ class PacketSource:
         self._container.close()
 
 
-def rtsp(url: str, read_timeout: float) -> PacketSource:
-    """An RTSP camera over TCP, so that a lost datagram cannot tear a picture."""
-    options = {"rtsp_transport": "tcp", "timeout": str(int(read_timeout * 1_000_000))}
-    return PacketSource(url, url, container_format="rtsp", options=options, read_timeout=read_timeout)
+def rtsp(url: str, transport: Transport, audio: bool, read_timeout: float) -> PacketSource:
+    """An RTSP camera. Over TCP no lost datagram can tear a picture; some cameras only do UDP.
 
-
-def v4l2(url: str, device: str, wishes: dict[str, str], read_timeout: float) -> PacketSource:
-    """A V4L2 camera in the first compressed format it has, else raw; or in just the wished one. Raises SourceError."""
-    options = {"video_size": wishes.get("size"), "framerate": wishes.get("fps")}
-    wanted = {key: value for key, value in options.items() if value}
-    formats = [wishes["format"]] if "format" in wishes else [*V4L2_FORMATS, None]
-    refused: SourceError | None = None
-    for input_format in formats:
-        tried = {**wanted, "input_format": input_format} if input_format else wanted
-        try:
-            return PacketSource(url, device, container_format="v4l2", options=tried, read_timeout=read_timeout)
-        except SourceError as error:
-            refused = error
-    assert refused is not None  # noqa: S101 - formats is never empty
-    raise refused
+    Only the media that are recorded are asked for: what a camera does not send costs nothing. Raises SourceError.
+    """
+    options = {
+        "rtsp_transport": transport,
+        "allowed_media_types": "video+audio" if audio else "video",
+        "timeout": str(int(read_timeout * 1_000_000)),
+    }
+    if transport == "udp":
+        options["buffer_size"] = str(UDP_BUFFER)
+    return PacketSource(url, url, container_format="rtsp", options=options, read_timeout=read_timeout, audio=audio)

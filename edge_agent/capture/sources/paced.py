@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from edge_agent.clock import Clock
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.video.stream import VideoStream
 
-    from edge_agent.capture.sources.base import Source, StreamFormat, VideoPacket
+    from edge_agent.capture.sources.base import AudioPacket, Source, StreamFormat, VideoPacket
 
 
 class PacedSource:
@@ -35,14 +36,21 @@ class PacedSource:
     def template(self) -> VideoStream:
         return self._source.template
 
-    def packets(self) -> Iterator[VideoPacket]:
+    @property
+    def audio(self) -> AudioStream | None:
+        return self._source.audio
+
+    def packets(self) -> Iterator[VideoPacket | AudioPacket]:
         began = self._clock.monotonic()
         offset = 0  # in the packets' time base
         count = 0
         while True:
             first = end = None
             for packet in self._source.packets():
-                if packet.dts is None:  # its time is mended later; it is as good as the one before it
+                if packet.dts is None:  # its time is mended later, from when it comes: as long after as it is declared
+                    lasted = float((packet.duration or 0) * packet.time_base) if first is None else 0.0
+                    if lasted and self._clock.wait(self._stop, lasted):
+                        return
                     yield packet
                     continue
                 if first is None:

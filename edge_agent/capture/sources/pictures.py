@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import av
 import av.error
 
+from edge_agent.camera import Encoding
 from edge_agent.capture.sources.base import libav_errors
 from edge_agent.capture.sources.encoded import TIME_BASE, EncodedSource
 from edge_agent.capture.sources.libav import PacketSource
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_FPS = 25.0
 
 
-def decoded(source: PacketSource, url: str) -> EncodedSource:
+def decoded(source: PacketSource, url: str, encode: Encoding) -> EncodedSource:
     """*source*, whose packets no segment can hold (raw pictures, old codecs), decoded and encoded anew."""
     context = source.stream.codec_context
     fps = float(source.stream.average_rate or DEFAULT_FPS)
@@ -30,24 +31,28 @@ def decoded(source: PacketSource, url: str) -> EncodedSource:
     def frames() -> Iterator[VideoFrame]:
         with libav_errors(url, opening=False):
             for packet in source.packets():
-                with contextlib.suppress(av.error.InvalidDataError):  # one torn picture ends no connection
-                    yield from source.stream.decode(packet)
+                if packet.stream.type == "video":
+                    with contextlib.suppress(av.error.InvalidDataError):  # one torn picture ends no connection
+                        yield from source.stream.decode(packet)
             yield from source.stream.decode(None)
 
-    return EncodedSource(frames(), size=(context.width, context.height), fps=fps, on_close=source.close)
+    size = (context.width, context.height)
+    return EncodedSource(frames(), size=size, fps=fps, encode=encode, on_close=source.close)
 
 
-def synthetic(size: tuple[int, int], fps: float, seconds: float | None) -> EncodedSource:
+def synthetic(size: tuple[int, int], fps: float, seconds: float | None, encode: Encoding) -> EncodedSource:
     """libav's moving test picture (``testsrc2``), *seconds* long or endless, as fast as it is read."""
     graph = f"testsrc2=size={size[0]}x{size[1]}:rate={Fraction(fps).limit_denominator(1001)}"
     if seconds is not None:
         graph += f":duration={seconds}"
     with libav_errors("synthetic:", opening=True):
         container = av.open(graph, format="lavfi")
-    return EncodedSource(container.decode(video=0), size=size, fps=fps, on_close=container.close)
+    return EncodedSource(container.decode(video=0), size=size, fps=fps, encode=encode, on_close=container.close)
 
 
-def opencv(url: str, index: int, size: tuple[int, int] | None, fps: float | None, clock: Clock) -> EncodedSource:
+def opencv(
+    url: str, index: int, size: tuple[int, int] | None, fps: float | None, clock: Clock, encode: Encoding
+) -> EncodedSource:
     """A webcam through OpenCV, for systems where libav has no input for it. Frames are timed as they arrive."""
     import cv2
     import numpy as np
@@ -76,6 +81,5 @@ def opencv(url: str, index: int, size: tuple[int, int] | None, fps: float | None
             frame.pts, frame.time_base = int((clock.monotonic() - began) / TIME_BASE), TIME_BASE
             yield frame
 
-    return EncodedSource(
-        frames(), size=(width, height), fps=rate if 1 <= rate <= 240 else DEFAULT_FPS, on_close=camera.release
-    )
+    fps = rate if 1 <= rate <= 240 else DEFAULT_FPS
+    return EncodedSource(frames(), size=(width, height), fps=fps, encode=encode, on_close=camera.release)

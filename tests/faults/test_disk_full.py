@@ -1,0 +1,150 @@
+"""A disk that fills while the store is dead: what the operator chose happens, and every frame is accounted for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edge_agent.spool import Spool
+from edge_agent.status import collect
+from edge_agent.tombstones import Tombstones
+from tests.integration.test_reload import Running, agent
+from tests.support.capture import recorded_in
+from tests.support.disk import small_disk
+from tests.support.wait import until
+
+SOURCE = "synthetic:?size=640x480&fps=25"
+
+
+def settings(mount: Path, when_full: str, **disk: Any) -> Callable[[Any], None]:
+    def change(document: Any) -> None:
+        document["spool"] = str(mount / "spool")
+        document["store"] = {"url": "/proc/nowhere/store"}
+        document["disk"] = {"free": 0, "when_full": when_full, **disk}
+        for camera in document["cameras"].values():
+            camera.update(source=SOURCE, segment_seconds=1, encode={"quality": 5})
+
+    return change
+
+
+def status_of(running: Running) -> dict[str, Any]:
+    from edge_agent.config import load
+
+    report: dict[str, Any] = json.loads(json.dumps(collect(load(running.config))))
+    return report
+
+
+def whole(mount: Path) -> int:
+    """Frames in ``ready/``; fails where a file is not what its sidecar says."""
+    return sum(recorded_in(Spool(mount / "spool")).frames)
+
+
+def frames_told(running: Running) -> int:
+    """Frames the agent said it has finished or salvaged."""
+    closed = [said["frames"] for said in running.said("segment_closed")]
+    saved = [said.get("frames", 0) for said in running.said("segment_salvaged")]
+    return int(sum(closed) + sum(saved))
+
+
+def test_disk_full_pause(tmp_path: Path, account: Callable[..., None], storm: bool) -> None:
+    """Under ``pause`` no segment is dropped; recording says why it pauses, and goes on by itself when there is room."""
+    with (
+        small_disk(tmp_path / "disk", "8m") as mount,
+        agent(tmp_path, cameras=2, change=settings(mount, "pause")) as running,
+    ):
+        for round_number in range(1, (5 if storm else 2) + 1):
+            running.wait_for("recording_paused", 2 * round_number)
+            running.wait_for("disk_full", round_number)
+            shown = status_of(running)
+            until(
+                lambda: {c["state"] for c in status_of(running)["cameras"].values()} == {"paused: disk full"},
+                "the state of the cameras",
+            )
+            assert "disk full" in shown["disk"]["paused"]
+            assert shown["disk"]["pauses"] == round_number
+            kept = whole(mount)
+            for video in Spool(mount / "spool").ready_videos():  # a person takes them away
+                video.unlink()
+                video.with_suffix(".json").unlink()
+            running.wait_for("recording_resumed", 2 * round_number)
+            assert kept
+        assert Tombstones(mount / "spool" / "state").losses().segments == 0
+        assert not running.said("segment_dropped")
+        assert len(set(running.pids().values())) == 3  # nobody was restarted
+        errors = len(running.said("segment_abandoned"))
+        running.process.terminate()
+        assert running.process.wait(5) == 0
+        account(f"{round_number} times full", "no segment dropped", f"{errors} met ENOSPC, last fragments not counted")
+
+
+def test_disk_full_drop_oldest(tmp_path: Path, account: Callable[..., None], storm: bool) -> None:
+    """Under ``drop_oldest`` recording goes on; what is in ``ready/`` and on the tombstones is all that was recorded."""
+    wanted = 120 if storm else 6
+    with (
+        small_disk(tmp_path / "disk", "8m") as mount,
+        agent(tmp_path, cameras=2, change=settings(mount, "drop_oldest")) as running,
+    ):
+        running.wait_for("segment_dropped", wanted)
+        assert not running.said("recording_paused")
+        running.process.terminate()
+        assert running.process.wait(5) == 0
+        losses = Tombstones(mount / "spool" / "state").losses()
+        dropped = running.said("segment_dropped")
+        assert losses.segments == len(dropped) == len({said["stem"] for said in dropped})
+        assert losses.frames == sum(said["frames"] for said in dropped)
+        assert whole(mount) + losses.frames == frames_told(running)
+        shown = status_of(running)
+        assert shown["disk"]["dropped"]["segments"] == losses.segments
+        assert shown["upload"]["counts"]["evicted"] <= losses.segments
+        assert not running.said("segment_vanished")
+        account(
+            f"{losses.segments} segments too many",
+            f"{losses.frames} frames, oldest first",
+            f"{whole(mount)} frames kept, every lost one on a tombstone",
+        )
+
+
+@pytest.mark.parametrize("when_full", ["pause", "drop_oldest"])
+def test_disk_full_by_another_program(tmp_path: Path, account: Callable[..., None], when_full: str) -> None:
+    """After ENOSPC in the middle of a segment no part is left, all that was told is there, and recording goes on."""
+    with (
+        small_disk(tmp_path / "disk", "8m") as mount,
+        agent(tmp_path, cameras=1, change=settings(mount, when_full)) as running,
+    ):
+        running.wait_for("segment_closed", 3)
+        hog = mount / "hog"
+        with hog.open("wb") as file:  # all that is left, at one stroke
+            try:
+                while True:
+                    file.write(b"x" * 65536)
+                    file.flush()
+            except OSError:
+                pass
+        lost = until(
+            lambda: running.said("segment_abandoned") or running.said("recording_paused"), "the disk to be noticed"
+        )
+        hog.unlink(missing_ok=True)
+        closed = len(running.said("segment_closed"))
+        running.wait_for("segment_closed", closed + 2)
+        running.process.terminate()
+        assert running.process.wait(5) == 0
+        losses = Tombstones(mount / "spool" / "state").losses()
+        assert whole(mount) + losses.frames == frames_told(running)
+        assert when_full == "drop_oldest" or losses.segments == 0
+        assert not list((mount / "spool" / "recording").glob("*.part"))
+        account(f"another program, {when_full}", f"{losses.frames} frames by policy", f"{lost[0]['event']}, then on")
+
+
+def test_quota_counts_all_of_the_spool(tmp_path: Path) -> None:
+    """With a quota and room on the disk, the spool as a whole stays within it, but for what two seconds bring."""
+    with agent(tmp_path, cameras=1, change=settings(tmp_path, "drop_oldest", quota="8MB")) as running:
+        running.wait_for("segment_dropped", 3)
+        spool = tmp_path / "spool"
+        held = sum(path.stat().st_blocks * 512 for path in spool.rglob("*") if path.is_file())
+        assert held < 12e6
+        assert yaml.safe_load(running.config.read_text())["disk"]["quota"] == "8MB"
