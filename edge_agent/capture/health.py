@@ -147,6 +147,8 @@ def decoder_for(arrival: Arrival) -> VideoCodecContext:
     template = arrival.template.codec_context
     decoder = cast("VideoCodecContext", av.CodecContext.create(arrival.format.codec, "r"))
     decoder.thread_count = 1
+    # Nobody looks at the picture closely: what only smooths it, or is only there for exactness, is left out.
+    decoder.options = {"skip_loop_filter": "all", "flags2": "+fast"}
     if template.extradata:
         decoder.extradata = template.extradata
     return decoder

@@ -37,7 +37,11 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A packet, the format it belongs to, and when it came (monotonic seconds); with the sound before it, if any."""
+    """A packet, the format it belongs to, and when it came (monotonic seconds); with the sound before it, if any.
+
+    ``tick`` is the packets' time base in seconds, the same for all of a stream; 0 where nobody has worked it out.
+    ``offset`` is wall minus monotonic time when it came: however late it is looked at, it is timed by that.
+    """
 
     packet: VideoPacket
     format: StreamFormat
@@ -45,6 +49,13 @@ class Arrival:
     monotonic: float
     retimed: bool = False
     heard: Heard | None = None
+    tick: float = 0.0
+    offset: float = 0.0
+
+    @property
+    def seconds_per_tick(self) -> float:
+        """What one step of the packet's timestamps lasts. Fractions of every packet would cost more than writing it."""
+        return self.tick or float(self.packet.time_base)
 
 
 class End:
@@ -97,12 +108,15 @@ class PacketReader:
         try:
             source = self._source = self._open(self._stop)
             try:
-                woken = 0.0
+                woken = tick = 0.0
                 for packet, heard in with_sound(source):
                     now = self._clock.monotonic()
                     wake = now - woken >= HANDFUL_SECONDS
                     woken = now if wake else woken
-                    if not self._put(Arrival(packet, source.format, source.template, now, heard=heard), wake=wake):
+                    tick = tick or float(packet.time_base)
+                    offset = self._clock.wall_offset()
+                    arrival = Arrival(packet, source.format, source.template, now, False, heard, tick, offset)
+                    if not self._put(arrival, wake=wake):
                         return
                 self._put(End())
             finally:

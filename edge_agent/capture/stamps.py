@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from edge_agent.capture.pace import Pace
@@ -121,26 +120,26 @@ class Mender:
 
     def _following(self, arrival: Arrival, dts: int, last: int) -> int:
         """*dts*, or what puts *arrival* as far after the packet before it as it really came."""
-        time_base = arrival.packet.time_base
+        tick = arrival.seconds_per_tick
         waited = max(0.0, arrival.monotonic - self._last_arrival)
-        dts = self._unwrapped(dts, last, waited, time_base)
-        if _jumps(dts - last, waited, time_base):
-            step = max(self._usual_step(arrival), int(waited / time_base))
+        dts = self._unwrapped(dts, last, waited, tick)
+        if _jumps(dts - last, waited, tick):
+            step = max(self._usual_step(arrival), int(waited / tick))
             self._shift += last + step - dts
             self.mended.jumps += 1
             self._even = 0
             return last + step
         if dts <= last:
             self.mended.not_increasing += 1
-            return last + max(1, min(self._usual_step(arrival), round(waited / time_base)))
+            return last + max(1, min(self._usual_step(arrival), round(waited / tick)))
         self._measure(dts - last)
         return dts
 
-    def _unwrapped(self, dts: int, last: int, waited: float, time_base: Fraction) -> int:
+    def _unwrapped(self, dts: int, last: int, waited: float, tick: float) -> int:
         """*dts* as a counter without an end would have it."""
-        if _jumps(dts - last, waited, time_base):
+        if _jumps(dts - last, waited, tick):
             for period in WRAPS:
-                if dts < last < dts + period and not _jumps(dts + period - last, waited, time_base):
+                if dts < last < dts + period and not _jumps(dts + period - last, waited, tick):
                     self._shift += period
                     self.mended.wraps += 1
                     return dts + period
@@ -159,26 +158,26 @@ class Mender:
 
     def _paced(self, arrival: Arrival) -> int:
         """A decoding time for a packet without any, as it arrived."""
-        base = arrival.packet.time_base
+        tick = arrival.seconds_per_tick
         if self._pace is None:
-            step = float(self._usual_step(arrival) * base)
+            step = self._usual_step(arrival) * tick
             if self._last_dts is None:
                 self._pace = Pace(step)
             else:
-                self._pace = Pace.after(float(self._last_dts * base), self._last_arrival, step)
-        dts = round(self._pace.next(arrival.monotonic) / base)
+                self._pace = Pace.after(self._last_dts * tick, self._last_arrival, step)
+        dts = round(self._pace.next(arrival.monotonic) / tick)
         return dts if self._last_dts is None else max(dts, self._last_dts + 1)
 
     def _usual_step(self, arrival: Arrival) -> int:
         return self._step or _step_of(arrival)
 
     def _reorder_limit(self, arrival: Arrival) -> int:
-        return max(REORDER_FRAMES * self._usual_step(arrival), int(REORDER_SECONDS / arrival.packet.time_base))
+        return max(REORDER_FRAMES * self._usual_step(arrival), int(REORDER_SECONDS / arrival.seconds_per_tick))
 
 
-def _jumps(ticks: int, waited: float, time_base: Fraction) -> bool:
+def _jumps(ticks: int, waited: float, tick: float) -> bool:
     """Whether time went by *ticks* while *waited* seconds did, which no network can explain."""
-    ahead = float(ticks * time_base)
+    ahead = ticks * tick
     return ahead > JUMP_SECONDS + 2 * waited or ahead < -JUMP_SECONDS
 
 

@@ -43,7 +43,9 @@ class Timekeeper:
     def arrived(self, arrival: Arrival) -> Iterator[Arrival]:
         """Learn from *arrival*; it and what had to wait for it, or nothing while a connection's first burst lasts."""
         media = media_time(arrival)
-        self._timeline.learn(media, arrival.monotonic, self._clock.wall_offset(), sent_at(arrival))
+        # libav repeats the last report's mapping on every packet; asking for it costs more than the rest of this.
+        sent = sent_at(arrival) if arrival.packet.is_keyframe else None
+        self._timeline.learn(media, arrival.monotonic, arrival.offset, sent)
         if self._timeline.reports_ignored and not self._complained:
             self._complained = True
             self._tell("camera_clock_ignored", seconds=round(self._timeline.report_error, 3))
@@ -55,7 +57,7 @@ class Timekeeper:
 
     def moment(self, arrival: Arrival) -> Moment:
         """When *arrival*'s picture was taken; a step of the wall clock since the last call is told and counted."""
-        moment = self._timeline.at(media_time(arrival), self._clock.wall_offset())
+        moment = self._timeline.at(media_time(arrival), arrival.offset)
         if moment.stepped:
             self.steps += 1
             self._tell("clock_stepped", seconds=round(moment.stepped, 3))
@@ -70,5 +72,4 @@ class Timekeeper:
 
 def media_time(arrival: Arrival) -> float:
     """The packet's presentation time in seconds of the camera's clock."""
-    packet = arrival.packet
-    return float((packet.pts or 0) * packet.time_base)
+    return (arrival.packet.pts or 0) * arrival.seconds_per_tick

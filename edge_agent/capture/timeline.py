@@ -70,21 +70,27 @@ class Timeline:
         self._media = 0.0
         self._last = float("-inf")
         self._believed = False  # a sender report, once
+        self._reported = False  # the target is what the newest report said
         self.reports_ignored = 0  # packets whose sender report was absurd
         self.report_error = 0.0  # seconds by which the last of them was off
 
     def learn(self, media: float, arrival: float, offset: float, sent: float | None = None) -> None:
-        """A packet of *media* time came at *arrival*; by its camera's wall clock it was taken at *sent*."""
+        """A packet of *media* time came at *arrival*; by its camera's wall clock it was taken at *sent*.
+
+        *sent* need not be known of every packet: what the last report said holds until the next.
+        """
         least = self._delays.add(arrival, arrival - media)
-        self._target = least
         if sent is None:
+            if not self._reported:
+                self._target = least
             return
+        self._target, self._reported = least, False
         delay = (arrival + offset) - sent
         if not SENT_EARLIEST <= delay <= SENT_LATEST:
             self.reports_ignored += 1
             self.report_error = -delay
             return
-        self._target = sent - offset - media
+        self._target, self._reported = sent - offset - media, True
         if not self._believed:  # the first report is news, not drift
             self._believed, self._estimate = True, None
 
