@@ -10,6 +10,7 @@ output, which the parent logs.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -56,6 +57,7 @@ def capture(line: str, stop: threading.Event, room: Room) -> None:
     spool = Spool(Path(job.spool))
     with contextlib.suppress(DiskFull):  # the recorder says so, and waits for room
         spool.prepare()
+    gc.freeze()  # what is loaded by now stays; looking through it again and again costs more than a camera's packets
     with spool.only_one(job.camera):
         tags = DesiredTags.of_job(job, clock)
         Recorder(

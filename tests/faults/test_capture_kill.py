@@ -32,7 +32,7 @@ def _job(spool: Path) -> CaptureJob:
         tag={"color": "yellow", "object": "box"},
         spool=str(spool),
         state=str(spool / "state"),
-        segment_seconds=2.0,
+        segment_seconds=3.0,
     )
 
 
@@ -72,13 +72,14 @@ def test_kill_9_costs_at_most_one_fragment_and_no_finished_segment(tmp_path: Pat
     with _capture(spool) as child:
         _wait_for(child, "segment_closed")
         recorded = 0.0
-        while recorded < 1.4:  # well inside the second segment, which is cut after 2 s
+        while recorded < 1.4:  # well inside a segment, which is cut after 3 s; a status comes every second
             recorded = float(str(_wait_for(child, "camera_status", state="recording")["seconds"]))
         child.send_signal(signal.SIGKILL)
         child.wait()
     (part,) = (spool / "recording").glob("*.part")
     before = segments_in(spool / "ready")
-    assert [(frames_in(video), segment.frames) for video, segment in before] == [(50, 50)] * len(before)
+    whole = 3 * FPS
+    assert [(frames_in(video), segment.frames) for video, segment in before] == [(whole, whole)] * len(before)
     with _capture(spool) as child:
         salvaged = _wait_for(child, "segment_salvaged")
         child.send_signal(signal.SIGTERM)
