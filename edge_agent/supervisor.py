@@ -25,6 +25,9 @@ from edge_agent.clock import Clock
 log = structlog.get_logger()
 
 START_SECONDS = 60.0  # a child may be silent so long at first: many that start at once on a small board are slow
+# glibc keeps freed memory, and grows what it takes to keep: fragments of half a megabyte come and go for ever. Returned
+# at once, a capture process stays 4 MB smaller (measured once: 52.1 MB resident after 14 s, 56.2 without).
+_LEAN = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
 STEADY_SECONDS = 60.0  # a child that ran this long starts its back-off anew
 STOP_SECONDS = 2.8  # a little more than the child allows itself; less than the 3 s that stopping may take
 
@@ -110,7 +113,7 @@ def _run_once(worker: Worker, orders: Orders, clock: Clock, on_event: Callable[[
         [sys.executable, "-m", "edge_agent.processes", worker.kind],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**_LEAN, **os.environ, "PYTHONUNBUFFERED": "1"},
         process_group=0,  # Ctrl-C on a terminal is for the parent alone
     )
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes

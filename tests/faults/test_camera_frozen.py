@@ -47,7 +47,8 @@ def film(path: Path, *scenes: tuple[str, int]) -> Path:
 
 def test_camera_frozen(tmp_path: Path, account: Callable[..., None]) -> None:
     """Frozen, black and covered pictures are each told once when they come and once when they go; recording goes on."""
-    scenes = [("moving", 3), ("frozen", 8), ("moving", 3), ("black", 4), ("moving", 3), ("covered", 4), ("quiet", 8)]
+    # Frozen for longer than the reader can be ahead, so that a status is told meanwhile even on virtual time.
+    scenes = [("moving", 3), ("frozen", 16), ("moving", 3), ("black", 4), ("moving", 3), ("covered", 4), ("quiet", 8)]
     clip = film(tmp_path / "clip.mp4", *scenes)
     health = HealthSettings(check_seconds=0.5, frozen_seconds=4.0)
     recorded = record(job_for(tmp_path, f"file:{clip}", health=health))
