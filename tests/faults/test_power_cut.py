@@ -130,7 +130,7 @@ def test_power_cut(
         assert short <= FRAGMENT_SECONDS * FPS, f"state {tried}: {short} of {log.packets[number]} frames short"
         longest = max(longest, short)
     assert kept == was.packets
-    seen = f"all readable, {torn} with torn pictures among the unsynced"
+    seen = f"{torn} states with torn pictures among the unsynced"
     account(f"{tried} states, {len(log.windows)} syncs", f"at most {longest} frames", seen)
 
 
