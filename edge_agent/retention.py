@@ -12,13 +12,15 @@ from edge_agent.clock import Clock
 from edge_agent.durable import claimed, fsync_directory, os_errors
 from edge_agent.errors import DiskFull, NameInvalid
 from edge_agent.inventory import Inventory
-from edge_agent.quota import Disk, Held, Policy, plan
+from edge_agent.quota import Disk, Held, Keep, Policy, expired, plan
 from edge_agent.segment import format_moment
 from edge_agent.spool import SIDECAR_SUFFIX, VIDEO_SUFFIX, Spool
 from edge_agent.tombstones import Tombstone, Tombstones
 
 RESERVE_BYTES = 8 << 20  # twice what SQLite's write-ahead log grows to before it is folded in (1000 pages of 4 KB)
 _RESERVE_SHARE = 32  # of a small disk or quota, one part in this many
+
+EXPIRY_SECONDS = 60.0  # how often copies are looked at for their age: going through 100,000 takes a third of a second
 
 Tell = Callable[..., None]
 """``tell(event_name, **fields)``."""
@@ -30,6 +32,7 @@ class Rules:
 
     policy: Policy
     priorities: Mapping[str, int]
+    keep: Keep = Keep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,15 @@ class Retention:
     """Keeps *spool* within bounds. One per spool, used by one thread; methods raise SpoolError.
 
     ``tell`` is given ``segment_dropped`` for every un-uploaded loss and ``uploads_removed`` for verified copies.
+    *records*: this process's cameras fill the disk. Where they do not, only the copies that are kept no longer go:
+    the bounds are kept by the process that records.
     """
 
-    def __init__(self, spool: Spool, state: Path, clock: Clock, rules: Rules, tell: Tell) -> None:
+    def __init__(
+        self, spool: Spool, state: Path, clock: Clock, rules: Rules, tell: Tell, *, records: bool = True
+    ) -> None:
         self.rules = rules
+        self._records = records
         self._spool = spool
         self._clock = clock
         self._tell = tell
@@ -90,11 +98,15 @@ class Retention:
         self._paused = False
         self._wanted = 0
         self._last = ""
+        self._next_expiry = clock.monotonic()
 
     def begin(self) -> None:
         """Finish what a crash interrupted, before anything is recorded; let the ledger have its room on a full disk."""
+        if not self._records:
+            return
         if self._inventory.disk(self._clock.now().timestamp()).free < self._reserve.size:
             self._reserve.release()
+            self._paused = True  # until there is room beyond it: the cameras would take it before the ledger does
         stone = self._tombstones.last()
         if stone is None:
             return
@@ -107,6 +119,10 @@ class Retention:
     def look(self, camera_full: str = "") -> Room:
         """Make room where it is needed. *camera_full*: this camera has just found the disk full and let go of it."""
         disk = self._inventory.disk(self._clock.now().timestamp())
+        if self._expire():
+            disk = self._inventory.disk(self._clock.now().timestamp())
+        if not self._records:
+            return Room(disk, self.rules.policy, False, 0)
         policy = replace(self.rules.policy, free=max(self.rules.policy.free, self._reserve.size))
         if camera_full:
             self._wanted = max(self._wanted, self._inventory.parts_of(camera_full))
@@ -121,6 +137,22 @@ class Retention:
         self._paused = paused
         return Room(disk, policy, paused, missing)
 
+    def _expire(self) -> bool:
+        """Delete the copies that are kept no longer; whether any was. By age only while the clock can be believed."""
+        keep = self.rules.keep
+        now = self._clock.monotonic()
+        over = keep.size is not None and self._inventory.uploaded_bytes > keep.size
+        if not over and (keep.age is None or now < self._next_expiry):
+            return False
+        self._next_expiry = now + EXPIRY_SECONDS
+        known = self._clock.synchronised() or not self._clock.setting_expected()
+        gone = expired(self._inventory.held({}), keep, self._clock.now().timestamp() if known else None)
+        for item in gone:
+            self._remove(item)
+        if gone:
+            self._tell("uploads_removed", segments=len(gone), reason="kept no longer")
+        return bool(gone)
+
     def _make_room(self, disk: Disk, policy: Policy) -> tuple[Disk, bool, int]:
         """Plan and act; what cannot be deleted now is planned around. Freed bytes are summed, not measured again:
         some file systems take their time to show them."""
@@ -133,7 +165,7 @@ class Retention:
             planned = plan(held, disk, policy, wanted=self._wanted, paused=self._paused)
             if not planned.evict:
                 if removed:
-                    self._tell("uploads_removed", segments=removed)
+                    self._tell("uploads_removed", segments=removed, reason="room was needed")
                 return disk, planned.pause, planned.missing
             for item in planned.evict:
                 out_of_reach.add((item.file, item.verified))

@@ -1,7 +1,9 @@
-"""Is there something to see, and does it move? One keyframe every few seconds is decoded and looked at, very small.
+"""Is there something to see, and does it move? One keyframe every few seconds is looked at, very small.
 
-The decisions are pure functions over 64x36 bytes of brightness. Decoding a 1080p keyframe and shrinking it takes some
-milliseconds; at one every five seconds that is a fraction of a percent of a core.
+The decisions are pure functions over 64x36 bytes of brightness. Decoding a 1080p keyframe takes some 12 milliseconds,
+a quarter of what recording the camera costs if done every five seconds. So while all is well only the keyframe's size
+is looked at that often, which a lens that is covered or a light that goes out changes at once, and the picture itself
+when the size has changed, and now and then in any case.
 """
 
 from __future__ import annotations
@@ -30,6 +32,10 @@ COVERED_SPREAD = 10.0  # mean deviation from the mean: a hand or a bag on the le
 COVERED_DETAIL = 1.0  # mean difference between neighbours: below what noise and codec leave of any real edge
 SAME_STEP = 1  # two encodings of one picture differ by rounding; the noise of a live sensor differs more, or
 SAME_SHARE = 0.005  # in more places: averaged over a cell it still tips several percent of them by one
+# A keyframe's size varies by some tens of percent as things move; a black or even picture has a tenth of it.
+SIZE_CHANGED = 1.5
+WELL_LOOKS = 3  # while all is well, every so manyth due keyframe is decoded whatever its size
+FROZEN_LOOKS = 4  # so often at least within the time after which a picture counts as frozen
 SEEN = 2  # a bad picture must be seen this often in a row: one torn keyframe is no covered lens
 
 
@@ -66,6 +72,11 @@ def is_same(before: bytes, after: bytes) -> bool:
     return max(changed) <= SAME_STEP and len(changed) <= SAME_SHARE * len(after)
 
 
+def is_other_size(before: int, after: int) -> bool:
+    """Whether a keyframe of *after* bytes may show another kind of picture than one of *before* bytes."""
+    return max(before, after) > SIZE_CHANGED * min(before, after)
+
+
 @dataclass(slots=True)
 class Judge:
     """Says what a camera shows, from the looks so far. Pure."""
@@ -88,6 +99,11 @@ class Judge:
             self.picture = found
         return self.picture
 
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether the last look, or the verdict, was another than that all is well."""
+        return self.picture is not Picture.OK or self._suspect is not Picture.OK
+
     def _found(self, grey: bytes, now: float) -> Picture:
         if brightness_is_black(grey):
             return Picture.BLACK
@@ -104,6 +120,8 @@ class PictureWatch:
         self._tell = tell
         self._judge = Judge(settings.frozen_seconds)
         self._due = float("-inf")
+        self._decoded_at = float("-inf")
+        self._size = 0  # of the keyframe that was decoded last
         self._decoder: tuple[object, VideoCodecContext] | None = None
 
     @property
@@ -115,6 +133,9 @@ class PictureWatch:
         if not (self._settings.check_seconds and arrival.packet.is_keyframe and arrival.monotonic >= self._due):
             return
         self._due = arrival.monotonic + self._settings.check_seconds
+        if not self._is_worth_decoding(arrival):
+            return
+        self._decoded_at, self._size = arrival.monotonic, arrival.packet.size
         try:
             grey = self._grey(arrival)
         except av.error.FFmpegError:
@@ -125,6 +146,14 @@ class PictureWatch:
         after = self._judge.look(grey, arrival.monotonic)
         if after is not before and not (before is Picture.UNKNOWN and after is Picture.OK):
             self._tell(f"picture_{after.value}")
+
+    def _is_worth_decoding(self, arrival: Arrival) -> bool:
+        """Whether the keyframe's size, or the time since the last look, says that something may be wrong."""
+        settings, judge = self._settings, self._judge
+        longest = min(WELL_LOOKS * settings.check_seconds, settings.frozen_seconds / FROZEN_LOOKS)
+        if judge.is_suspicious or arrival.monotonic - self._decoded_at >= longest:
+            return True
+        return is_other_size(self._size, arrival.packet.size)
 
     def _grey(self, arrival: Arrival) -> bytes | None:
         """The keyframe's brightness, WIDTH x HEIGHT bytes, or None when the decoder gives no picture."""

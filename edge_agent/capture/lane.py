@@ -8,7 +8,7 @@ segment ends, ``tags`` under which class to record, ``timeline`` what time it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -99,11 +99,20 @@ class Lane:
             for settled in self.time.arrived(kept):
                 self._pass(settled)
 
-    def end(self, reason: Reason) -> None:
-        """The connection ends: record what was held back, and close."""
+    def end(self, reason: Reason, mended: Iterable[Arrival] = ()) -> None:
+        """The connection ends: record what was held back, here and on the way here (*mended*), and close.
+
+        Raises SpoolError; then the open segment is abandoned.
+        """
         if reason is not Reason.WRITE_FAILED:
-            for settled in self.time.flush():
-                self._pass(settled)
+            try:
+                for arrival in mended:
+                    self.take(arrival)
+                for settled in self.time.flush():
+                    self._pass(settled)
+            except SpoolError as error:
+                self.abandon(error)
+                raise
         self.close(reason)
 
     def close(self, reason: Reason) -> None:

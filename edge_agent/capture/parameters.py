@@ -2,28 +2,40 @@
 
 libav keeps the parameters a stream was opened with. So the sequence parameter sets that stand before a keyframe (H.264,
 H.265; Annex B, as RTSP, MPEG-TS and pipes carry it) are compared with those of the keyframe before, a JPEG's size with
-that of the JPEG before, and where they differ the packets get another format, and segments another template.
+that of the JPEG before, and where they differ the packets get another format, and segments another template. A
+transport stream may even go on in another codec: the demuxer follows the stream's new table, but tells nobody.
 """
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import av
 import av.error
 
 from edge_agent.capture.health import decoder_for
 from edge_agent.capture.reader import Arrival
 from edge_agent.capture.sources.base import StreamFormat, detached
+from edge_agent.errors import SourceLost
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
+    from edge_agent.capture.sources.base import VideoPacket
 
 HEAD = 4096  # bytes of a packet in which its parameter sets stand, if it has any: they are some tens of bytes each
 _START = b"\0\0\1"
 _H264_SETS, _H264_SPS = {7, 8, 13}, {7}
+# The parameter set a keyframe begins with: H.264's SPS, H.265's VPS. Read as the other codec, the first would be of
+# layer 32 or above, the second of an unspecified type: neither stands in such a stream (H.264, 7.3.1; H.265, 7.3.1.2).
+_FIRST = {
+    "h264": re.compile(rb"\x00{2,3}\x01[\x27\x47\x67]"),
+    "hevc": re.compile(rb"\x00{2,3}\x01\x40\x01"),
+}
 _JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3})  # SOF0 to SOF3
 _H265_SETS, _H265_SPS = {32, 33, 34}, {33}
 
@@ -51,6 +63,14 @@ def parameter_sets(codec: str, data: bytes) -> tuple[tuple[bytes, ...], tuple[by
     )
 
 
+def codec_of(codec: str, data: bytes) -> str:
+    """The codec of *data*, Annex B, in a stream that was of *codec* until then. Pure."""
+    other = {"h264": "hevc", "hevc": "h264"}.get(codec)
+    if other is None or _FIRST[codec].search(data) or not _FIRST[other].search(data):
+        return codec
+    return other
+
+
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
     """Width and height in the frame header of a JPEG (T.81, B.2.2), or None when *data* has none."""
     at = 2  # behind SOI
@@ -70,10 +90,10 @@ class ParameterWatch:
         self._changed: tuple[StreamFormat, VideoStream] | None = None
 
     def look(self, arrival: Arrival) -> Arrival:
-        """*arrival*, with the format and template its parameter sets ask for. Raises SourceUnsupported."""
+        """*arrival*, with the format and template its parameter sets ask for. Raises SourceUnsupported, SourceLost."""
         packet = arrival.packet
         if packet.is_keyframe:
-            self._compare(arrival)
+            packet = self._compare(arrival)
         if self._changed is None:
             return arrival
         stream, template = self._changed
@@ -81,28 +101,38 @@ class ParameterWatch:
             packet, stream, template, arrival.monotonic, arrival.retimed, arrival.heard, arrival.tick, arrival.offset
         )  # not replace(), which costs five times as much, for every packet
 
-    def _compare(self, arrival: Arrival) -> None:
-        packet, codec = arrival.packet, arrival.format.codec
+    def _compare(self, arrival: Arrival) -> VideoPacket:
+        """Take note of what the keyframe says of itself; the keyframe, or what of the packet is one."""
+        packet = arrival.packet
+        stream, template = self._changed or (arrival.format, arrival.template)
+        codec = stream.codec
         if codec == "mjpeg":
             self._compare_jpeg(arrival)
-            return
-        if arrival.format.extradata[:1] == b"\1":
-            return  # avcC or hvcC: units have their length before them, and one of 256 to 511 looks like a start code
-        decisive, every = parameter_sets(codec, bytes(memoryview(packet)[:HEAD]) + _START)
+            return packet
+        if stream.extradata[:1] == b"\1":
+            return packet  # avcC, hvcC: units have their length before them; one of 256 to 511 looks like a start code
+        head = bytes(memoryview(packet)[:HEAD]) + _START
+        if (new := codec_of(codec, head)) != codec:
+            packet = _beginning_with(_FIRST[new], packet)
+            self._known, _ = parameter_sets(new, bytes(memoryview(packet)[:HEAD]) + _START)
+            self._changed = _opened(new, packet)
+            return packet
+        decisive, every = parameter_sets(codec, head)
         if not decisive or decisive == self._known:
-            return
+            return packet
         first, self._known = not self._known, decisive
         if first:
-            announced, _ = parameter_sets(codec, arrival.format.extradata + _START)
+            announced, _ = parameter_sets(codec, stream.extradata + _START)
             if not announced or announced == decisive:
-                return
+                return packet
         extradata = b"".join(b"\0" + _START + unit for unit in every)
-        width, height = _size(replace(arrival, template=detached(arrival.template, extradata))) or (
-            arrival.format.width,
-            arrival.format.height,
+        changed = detached(template, extradata)
+        width, height = _size(replace(arrival, format=stream, template=changed)) or (stream.width, stream.height)
+        self._changed = (
+            StreamFormat(codec, width, height, extradata),
+            detached(template, extradata, (width, height)),
         )
-        template = detached(arrival.template, extradata, (width, height))
-        self._changed = (StreamFormat(codec, width, height, extradata), template)
+        return packet
 
     def _compare_jpeg(self, arrival: Arrival) -> None:
         """A JPEG camera has no parameter sets: every picture says its size itself."""
@@ -122,3 +152,26 @@ def _size(arrival: Arrival) -> tuple[int, int] | None:
     except av.error.FFmpegError:
         return None
     return (frames[0].width, frames[0].height) if frames else None
+
+
+def _beginning_with(first: re.Pattern[bytes], packet: VideoPacket) -> VideoPacket:
+    """*packet* from that unit on: libav has stuck the last picture of the old codec to the first of the new one."""
+    found = first.search(memoryview(packet))
+    if found is None or not found.start():
+        return packet
+    rest = cast("VideoPacket", av.Packet(bytes(memoryview(packet)[found.start() :])))
+    rest.pts, rest.dts, rest.time_base = packet.pts, packet.dts, packet.time_base
+    rest.is_keyframe = True
+    return rest
+
+
+def _opened(codec: str, keyframe: VideoPacket) -> tuple[StreamFormat, VideoStream]:
+    """The format of *keyframe*, in Annex B with its parameter sets, and a template for what follows it."""
+    try:
+        with av.open(io.BytesIO(bytes(keyframe)), format=codec) as container:
+            stream = container.streams.video[0]
+            context = stream.codec_context
+            found = StreamFormat(codec, context.width, context.height, bytes(context.extradata or b""))
+            return found, detached(stream)
+    except (av.error.FFmpegError, IndexError) as error:
+        raise SourceLost(f"changed its codec to {codec}, and its first picture cannot be read") from error

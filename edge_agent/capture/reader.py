@@ -25,6 +25,11 @@ FULL_SECONDS = 0.02  # how often a reader that is so far ahead looks whether the
 # handfuls 1.8 %). The writer's fragments are so much shorter than what a crash may cost.
 HANDFUL_SECONDS = 0.1
 
+# A packet that had to be waited for this long was the last there was: the reader has caught up with the camera.
+CAUGHT_UP_SECONDS = 0.003
+# A connection begins with a burst, and how fast it comes tells how old its first packet is: it is read as it comes.
+BURST_SECONDS = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -109,15 +114,19 @@ class PacketReader:
             source = self._source = self._open(self._stop)
             try:
                 woken = tick = 0.0
+                asked = began = self._clock.monotonic()
                 for packet, heard in with_sound(source):
                     now = self._clock.monotonic()
-                    wake = now - woken >= HANDFUL_SECONDS
+                    caught_up = now - asked > CAUGHT_UP_SECONDS and now - began > BURST_SECONDS
+                    rest = source.rest if caught_up else 0.0
+                    wake = rest > 0.0 or now - woken >= HANDFUL_SECONDS
                     woken = now if wake else woken
                     tick = tick or float(packet.time_base)
                     offset = self._clock.wall_offset()
                     arrival = Arrival(packet, source.format, source.template, now, False, heard, tick, offset)
-                    if not self._put(arrival, wake=wake):
+                    if not self._put(arrival, wake=wake) or (rest and self._clock.wait(self._stop, rest)):
                         return
+                    asked = self._clock.monotonic() if rest else now
                 self._put(End())
             finally:
                 source.close()

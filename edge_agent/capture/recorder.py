@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 15.0  # a camera may take this long to deliver its first packet, however short a stall may be
 BLOCKED_SECONDS = 2.0  # beyond libav's own time-outs, which are as long as a stall; so much later they may take effect
 PAUSED = "paused: disk full"
-TICK = 0.2  # seconds; how late a stop or a stall can be noticed
+TICK = 0.3  # seconds; how late a stop or a stall can be noticed; longer than packets are left unread
 
 
 class Recorder:
@@ -101,16 +101,16 @@ class Recorder:
             lane = self._lane = Lane(
                 self._job, self._spool, self._clock, self._tags, reader.request_keyframe, self._tell
             )
-            reason = Reason.SOURCE_LOST
+            reason, mender = Reason.SOURCE_LOST, Mender()
             try:
-                reason = self._follow(reader, lane, stop)
+                reason = self._follow(reader, mender, lane, stop)
             except SpoolError as error:
                 reason = Reason.WRITE_FAILED
                 lane.abandon(error)
                 raise
             finally:
                 try:
-                    lane.end(reason)
+                    lane.end(reason, mender.flush())
                 finally:
                     self._packets += lane.packets
                     self._segments += lane.segments
@@ -120,9 +120,9 @@ class Recorder:
                     self._status(self._clock.monotonic(), now_please=True)
         return reason
 
-    def _follow(self, reader: PacketReader, lane: Lane, stop: threading.Event) -> Reason:
+    def _follow(self, reader: PacketReader, mender: Mender, lane: Lane, stop: threading.Event) -> Reason:
         """Every packet of *reader* into *lane*, until *stop* or the source's end. Raises SourceError, SpoolError."""
-        mender, parameters = Mender(), ParameterWatch()
+        parameters = ParameterWatch()
         self._vitals.connected(mender.mended, lane.time)
         last = self._clock.monotonic()
         patience = max(CONNECT_SECONDS, self._job.stall_seconds)
@@ -133,8 +133,6 @@ class Recorder:
             now = self._clock.monotonic()
             self._status(now)
             if isinstance(arrival, End):
-                for held in mender.flush():
-                    lane.take(held)
                 self._tell("source_ended")
                 return Reason.SOURCE_ENDED
             if arrival is not None:

@@ -18,7 +18,6 @@ from edge_agent.durable import os_errors
 from edge_agent.errors import NameInvalid, SourceUnsupported, SpoolError, VideoUnreadable
 from edge_agent.segment import Segment, SegmentName
 from edge_agent.spool import Spool, stem_of
-from edge_agent.store.checksum import crc64nvme
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -145,7 +144,7 @@ def _remux(part: Path, scratch: Path, known: Segment, alive: Callable[[], None])
             writer.abort()
             raise
     known = replace(known, duration=written.duration, frames=written.frames, recovered=True)
-    return known.with_file(scratch.stat().st_size, crc64nvme(scratch).value)
+    return known.with_file(scratch.stat().st_size, written.crc64nvme)
 
 
 def _copy(source: InputContainer, writer: SegmentWriter, alive: Callable[[], None]) -> None:

@@ -14,7 +14,6 @@ from edge_agent.durable import os_errors
 from edge_agent.errors import NameInvalid, SourceUnsupported, SpoolError
 from edge_agent.segment import ClassTag, Segment, SegmentName, utc_milliseconds
 from edge_agent.spool import Spool
-from edge_agent.store.checksum import crc64nvme
 
 if TYPE_CHECKING:
     from edge_agent.capture.job import CaptureJob
@@ -122,7 +121,7 @@ class OpenSegment:
             raise
         known = replace(self._known, duration=round(written.duration, 6), frames=written.frames, retimed=self.retimed)
         with os_errors(self._part):
-            segment = known.with_file(self._part.stat().st_size, crc64nvme(self._part).value)
+            segment = known.with_file(self._part.stat().st_size, written.crc64nvme)
         spool.finish(self._part, segment)
         return segment
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from edge_agent.capture.digest import Digest
 from edge_agent.durable import os_errors
 
 
@@ -24,6 +25,7 @@ class DurableFile:
             self._file.truncate()
         self._end = 0
         self._unsynced = 0
+        self._digest = Digest()
         self.syncs = 0  # how often what was written had reached the disk
 
     @property
@@ -42,6 +44,7 @@ class DurableFile:
             while view:
                 written = self._file.write(view)
                 view = view[written:]
+            self._digest.wrote(position, data)
             self._unsynced += len(data)
             self._end = max(self._end, position + len(data))
         return len(data)
@@ -62,6 +65,11 @@ class DurableFile:
         os.fdatasync(self._file.fileno())
         self._unsynced = 0
         self.syncs += 1
+
+    def checksum(self) -> str:
+        """The CRC-64/NVME of the file, as sidecars spell it; at the end, and quick."""
+        with os_errors(self.path):
+            return self._digest.of(self.path)
 
     def close(self) -> None:
         self._file.close()

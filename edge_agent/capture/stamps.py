@@ -53,7 +53,7 @@ class Mender:
         self.mended = Mended()
         self._held: list[Arrival] = []
         self._last_dts: int | None = None
-        self._last_arrival = 0.0
+        self._last_arrival = self._earlier_arrival = 0.0
         self._step = 0  # ticks between the last two packets
         self._even = 0  # how many steps of that length there were in a row
         self._shift = 0  # ticks added to everything since the last jump
@@ -112,6 +112,7 @@ class Mender:
             if self._last_dts is not None:
                 dts = self._following(arrival, dts, self._last_dts)
         packet.dts, packet.pts = dts, dts + behind
+        self._earlier_arrival = arrival.monotonic if self._last_dts is None else self._last_arrival
         self._last_dts, self._last_arrival = dts, arrival.monotonic
         if self.mended.faults == before:
             return arrival
@@ -122,8 +123,11 @@ class Mender:
         """*dts*, or what puts *arrival* as far after the packet before it as it really came."""
         tick = arrival.seconds_per_tick
         waited = max(0.0, arrival.monotonic - self._last_arrival)
-        dts = self._unwrapped(dts, last, waited, tick)
-        if _jumps(dts - last, waited, tick):
+        # libav hands a packet out when the next one comes: behind a gap, the one from before it and the first come at
+        # once. So a jump is one that the time since the packet before that one does not explain either.
+        meanwhile = max(0.0, arrival.monotonic - self._earlier_arrival)
+        dts = self._unwrapped(dts, last, meanwhile, tick)
+        if _jumps(dts - last, meanwhile, tick):
             step = max(self._usual_step(arrival), int(waited / tick))
             self._shift += last + step - dts
             self.mended.jumps += 1

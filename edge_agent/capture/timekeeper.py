@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_agent.capture.timeline import Burst, Moment, Timeline, sent_at
+from edge_agent.capture.timeline import STEP_SECONDS, Burst, Moment, Timeline, sent_at
 from edge_agent.clock import Clock
 
 if TYPE_CHECKING:
@@ -64,8 +64,12 @@ class Timekeeper:
         return moment
 
     def state(self, moment: Moment) -> ClockState:
-        """What to note of the clock for a segment that begins at *moment*."""
-        if self._clock.synchronised():
+        """What to note of the clock for a segment that begins at *moment*, which may be some seconds ago: pre-roll.
+
+        A clock that is right now, but was set since, was not right then.
+        """
+        is_set_since = abs(self._clock.wall_offset() - moment.offset) > STEP_SECONDS
+        if self._clock.synchronised() and not is_set_since:
             return ClockState()
         return ClockState(UNSYNCHRONISED, self._clock.boot_id(), round(moment.monotonic, 6))
 

@@ -32,11 +32,15 @@ BURST_PACKETS = 256  # packets held while they come as one; libav reads at most 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a picture was taken. ``stepped``: by how many seconds the wall clock was just set, else 0."""
+    """When a picture was taken. ``stepped``: by how many seconds the wall clock was just set, else 0.
+
+    ``offset`` is the wall offset that ``wall`` was told by.
+    """
 
     wall: datetime
     monotonic: float
     stepped: float = 0.0
+    offset: float = 0.0
 
 
 class LeastDelay:
@@ -116,7 +120,7 @@ class Timeline:
             self._estimate = _slewed(self._estimate, self._target, allowed)
         monotonic = media + self._estimate
         self._last = max(self._last, monotonic + self._offset)
-        return Moment(_utc(self._last), monotonic, stepped)
+        return Moment(_utc(self._last), monotonic, stepped, self._offset)
 
 
 def _slewed(value: float, target: float, allowed: float) -> float:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from edge_agent.capture.sources.base import AudioPacket, VideoPacket
 
 FRAGMENT_SECONDS = 1.0  # what a kill -9 or a power cut may cost, wherever the keyframes lie
-# libav ends a fragment when the first packet of the next one comes, and packets come in handfuls of 0.1 s.
-_MUXED_SECONDS = 0.85
+# libav ends a fragment when the first packet of the next one comes, and packets may wait for REST_SECONDS and a frame.
+_MUXED_SECONDS = 0.7
 
 BUFFER_BYTES = 256 * 1024  # handed to the sink at a time; libav's own 32 KiB means 16 calls for a fragment of 4 Mb/s
 
@@ -42,10 +42,11 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a closed file holds: frames, and seconds from the first frame's start to the last frame's end."""
+    """What a closed file holds: frames, seconds from the first one's start to the last one's end, its CRC-64/NVME."""
 
     frames: int
     duration: float
+    crc64nvme: str
 
 
 class SegmentWriter:
@@ -139,7 +140,7 @@ class SegmentWriter:
             raise self._refused(error) from error
         self._sink.sync()
         self._sink.close()
-        return Written(self.frames, self.duration)
+        return Written(self.frames, self.duration, self._sink.checksum())
 
     def abort(self) -> None:
         """Let go of the file as it is: the fragments on the disk stay, for salvage."""

@@ -1,6 +1,6 @@
-"""What an operator wants of each camera, durable on disk: it survives a reboot without a network.
+"""What an operator wants of each camera, and of uploads, durable on disk: it survives a reboot without a network.
 
-One file, replaced as a whole, and the only way by which a command takes effect: capture processes look at it several
+One file, replaced as a whole, and the only way by which a command takes effect: the child processes look at it several
 times a second (one ``stat``), wherever the change comes from: the shell, the page, the shadow.
 """
 
@@ -11,14 +11,27 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edge_agent.control.commands import ClearClass, Command, Desired, SetClass, Switch, TagChoice, apply
+from edge_agent.control.commands import (
+    ClearClass,
+    Command,
+    Desired,
+    ResumeUpload,
+    SetClass,
+    Switch,
+    TagChoice,
+    UploadCommand,
+    apply,
+    upload_order,
+)
 from edge_agent.durable import os_errors, write_durably
 from edge_agent.errors import NameInvalid, SpoolUnusable
 from edge_agent.segment import ClassTag, format_moment, parse_moment
+from edge_agent.upload.limits import UploadOrder
 
 
 class DesiredState:
@@ -41,8 +54,50 @@ class DesiredState:
                 _write_class(camera, desired.choice)
             else:
                 _write_recording(camera, desired.recording)
-            write_durably(self.path, (json.dumps(document, indent=1) + "\n").encode())
+            self._write(document)
         return desired
+
+    def apply_upload(self, command: UploadCommand, set_by: str, now: datetime) -> UploadOrder:
+        """Note what *command* asks for; what holds for uploads from now on. Durable on return. Raises SpoolError."""
+        order = upload_order(command, set_by, now)
+        with self._exclusive():
+            document = self._document()
+            document["upload"] = _order_document(order)
+            self._write(document)
+        return order
+
+    def lend_upload(self, set_by: str, began: datetime, until: datetime) -> bool:
+        """Let uploads go on until then, whatever was ordered; after that it holds again, even if nobody is left to say.
+
+        Called again it lasts longer; False, and nothing is changed, when somebody gave another order after it *began*.
+        """
+        with self._exclusive():
+            document = self._document()
+            order = _order(document.get("upload"))
+            if order is not None and order.set_by == set_by:
+                order = order.after
+            elif order is not None and order.set_at > format_moment(began):
+                return False
+            lent = replace(upload_order(ResumeUpload(until), set_by, began), after=order)
+            document["upload"] = _order_document(lent)
+            self._write(document)
+        return True
+
+    def end_loan(self, set_by: str) -> None:
+        """Let what was ordered before :meth:`lend_upload` hold again now, unless another order was given since."""
+        with self._exclusive():
+            document = self._document()
+            order = _order(document.get("upload"))
+            if order is None or order.set_by != set_by:
+                return
+            del document["upload"]
+            if order.after is not None:
+                document["upload"] = _order_document(order.after)
+            self._write(document)
+
+    def upload(self) -> UploadOrder | None:
+        """What was last ordered for uploads, if anything. Raises SpoolError when the file cannot be read."""
+        return _order(self._document().get("upload"))
 
     def of(self, camera: str) -> Desired:
         """What is wanted of *camera*; a class that does not fit the configured fields is none.
@@ -73,12 +128,18 @@ class DesiredState:
                 return {}  # never written, or damaged by hand: the configured classes hold
         return document if isinstance(document, dict) else {}
 
+    def _write(self, document: dict[str, Any]) -> None:
+        write_durably(self.path, (json.dumps(document, indent=1) + "\n").encode())
+
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """Two shells at once lose nothing."""
+        """Two shells at once lose nothing, whosever they are: the directory is the lock, for which reading it suffices.
+
+        A lock file would belong to whoever came first, and often that is root.
+        """
         with os_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o640)
+            descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 yield
@@ -102,6 +163,27 @@ def _switch(wanted: Any) -> Switch | None:
         case {"on": bool(on), "set_by": str(set_by), "set_at": str(set_at)}:
             return Switch(on, set_by, set_at)
     return None
+
+
+def _order(wanted: Any) -> UploadOrder | None:
+    switch = _switch(wanted)
+    if switch is None:
+        return None
+    try:
+        until = wanted.get("until")
+        end = None if until is None else parse_moment(until)
+    except (TypeError, ValueError):
+        return None
+    return UploadOrder(switch.on, switch.set_by, switch.set_at, end, _order(wanted.get("after")))
+
+
+def _order_document(order: UploadOrder) -> dict[str, Any]:
+    document: dict[str, Any] = {"on": order.on, "set_by": order.set_by, "set_at": order.set_at}
+    if order.until is not None:
+        document["until"] = format_moment(order.until)
+    if order.after is not None:
+        document["after"] = _order_document(order.after)
+    return document
 
 
 def _write_class(camera: dict[str, Any], choice: TagChoice | None) -> None:

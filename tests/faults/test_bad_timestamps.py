@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from edge_agent.capture.job import CaptureJob
 from edge_agent.capture.recorder import Recorder
 from edge_agent.capture.report import STATUS, Event
 from edge_agent.capture.sources.opening import open_source
+from edge_agent.errors import SourceLost
 from edge_agent.spool import Spool
 from tests.support.capture import Recorded, Tags, job_for, recorded_in
 from tests.support.clips import look, make_clip
@@ -31,6 +33,8 @@ Damage = Callable[["VideoPacket", int, random.Random], None]
 
 class Broken:
     """A source whose packets come in time, with times that *damage* has changed."""
+
+    rest = 0.0
 
     def __init__(self, source: Source, damage: Damage, chance: random.Random) -> None:
         self._source = source
@@ -137,6 +141,36 @@ KINDS: dict[str, tuple[Damage, float]] = {
     "shown before decoded": (shown_before_decoded, 0.1),
     "anything": (anything, 1.5),
 }
+
+
+class BreaksOff(Broken):
+    """A source whose connection breaks before any packet of it had a time."""
+
+    DELIVERED = 20
+
+    def packets(self) -> Iterator[VideoPacket | AudioPacket]:
+        yield from itertools.islice(super().packets(), self.DELIVERED)
+        raise SourceLost("camera hung up")
+
+
+@pytest.mark.parametrize("damage", [none_at_all, none_at_first])
+def test_what_waits_for_its_time_is_recorded_when_the_connection_breaks(tmp_path: Path, damage: Damage) -> None:
+    """Packets are held until one has a time; if none ever comes, they are recorded as they came."""
+    clip = make_clip(tmp_path / "clip.mp4", frames=FRAMES)
+    job, clock = job_for(tmp_path, f"file:{clip}"), FakeClock()
+    spool, chance = Spool(Path(job.spool)), random.Random(1)
+    spool.prepare()
+    recorder = Recorder(
+        job,
+        spool,
+        clock,
+        Tags(),
+        lambda stop: BreaksOff(open_source(job, clock, stop), damage, chance),
+        lambda _: None,
+    )
+    with pytest.raises(SourceLost):
+        recorder.run_once(threading.Event())
+    assert recorded_in(spool).packets == look(clip).packets[: BreaksOff.DELIVERED]
 
 
 def record_broken(job: CaptureJob, damage: Damage, seed: int) -> Recorded:

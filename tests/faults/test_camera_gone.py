@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import shlex
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
+from edge_agent.capture.report import STATUS
 from edge_agent.spool import Spool
 from tests.support.capture import capturing, job_for, recorded_in
-from tests.support.clips import make_clip
+from tests.support.clips import look, make_clip
 from tests.support.rtsp import rtsp_camera
+from tests.support.rtsp_relay import relay_to
 from tests.support.slices import numbered, runs, slices
 from tests.support.wait import until
 
@@ -29,20 +35,21 @@ def showing(clip: Path) -> str:
     return f"filesrc location={clip} ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=0"
 
 
-def recorded_runs(root: Path, clip: Path) -> list[tuple[int, int]]:
+def recorded_runs(root: Path, clip: Path, *, decode: bool = True) -> list[tuple[int, int]]:
     """The stretches of *clip* that were recorded without a gap; every segment is whole and decodes."""
     numbers = numbered(clip)
-    recorded = recorded_in(Spool(root / "spool"))
+    recorded = recorded_in(Spool(root / "spool"), decode=decode)
     return runs(numbers[slices(packet)] for packet in recorded.packets)
 
 
 @pytest.mark.timeout(600)
 def test_camera_unplugged(tmp_path: Path, clip: Path, storm: bool, account: Callable[..., None]) -> None:
-    """A camera that is killed and started again, time after time, loses nothing it had delivered."""
+    """A camera that is killed and started again, time after time, loses nothing that it had sent."""
     times = 10 if storm else 2
     with (
         rtsp_camera(showing(clip)) as camera,
-        capturing(job_for(tmp_path, camera.url(), segment_seconds=2.0)) as capture,
+        relay_to(camera.port) as relay,
+        capturing(job_for(tmp_path, relay.url(), segment_seconds=2.0)) as capture,
     ):
         for number in range(times):
             capture.wait_for("segment_closed", number * 2 + 1)
@@ -57,15 +64,20 @@ def test_camera_unplugged(tmp_path: Path, clip: Path, storm: bool, account: Call
         assert capture.stop() == 0
         waits = [event.fields["retry_in"] for event in capture.events("camera_lost")]
     found = recorded_runs(tmp_path, clip)
-    assert len(found) == times + 1, found
-    frames = sum(last - first + 1 for first, last in found)
-    account(f"{times} times unplugged", "nothing delivered", f"{frames} frames without a gap, retries after {waits} s")
+    sent = [len(connection.frames) for connection in relay.connections if connection.frames]
+    assert found[:times] == [(0, count - 1) for count in sent[:times]]  # all it sent, from the first to the last
+    assert len(found) == len(sent) == times + 1
+    account(
+        f"{times} times unplugged",
+        "nothing sent",
+        f"{sum(sent[:times])} of {sum(sent[:times])} pictures the camera sent, retries after {waits} s",
+    )
 
 
 def test_camera_stalls(tmp_path: Path, clip: Path, account: Callable[..., None]) -> None:
     """A camera that keeps its socket open and sends nothing is given up in time, and taken up again when it is back."""
-    with rtsp_camera(showing(clip)) as camera:
-        job = job_for(tmp_path, camera.url(), segment_seconds=30.0, stall_seconds=2.0)
+    with rtsp_camera(showing(clip)) as camera, relay_to(camera.port) as relay:
+        job = job_for(tmp_path, relay.url(), segment_seconds=30.0, stall_seconds=2.0)
         with capturing(job) as capture:
             events = capture.events
             until(lambda: [e for e in events("camera_status") if float(e.fields["seconds"] or 0) > 1], "footage")
@@ -78,8 +90,155 @@ def test_camera_stalls(tmp_path: Path, clip: Path, account: Callable[..., None])
             capture.wait_for("segment_opened", 2)
             assert capture.stop() == 0
     found = recorded_runs(tmp_path, clip)
-    account("socket open, no data", "nothing delivered", f"{len(found)} stretches without a gap: {found}")
-    assert len(found) == 2
+    sent = [len(connection.frames) for connection in relay.connections if connection.frames]
+    kept = [last - first + 1 for first, last in found]
+    account("socket open, no data", f"{sent[0] - kept[0]} pictures sent", f"{kept[0]} of {sent[0]} before it: {found}")
+    assert len(found) == len(sent) == 2
+    assert 0 <= sent[0] - kept[0] <= 1
+
+
+# Writes pictures of the lengths given, 20 a second, and a byte to another file for each; after so many it hangs, deaf
+# to every polite request. Each start begins a line.
+COMMAND = """
+import os, signal, sys, time
+data, began = open(sys.argv[1], "rb").read(), time.monotonic()
+note = os.open(sys.argv[3], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+os.write(note, b"\\n")
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for number, size in enumerate(map(int, sys.argv[2].split(","))):
+    while number == int(sys.argv[4]):
+        time.sleep(1)
+    time.sleep(max(0, began + number / 20 - time.monotonic()))
+    os.write(1, data[:size])
+    os.write(note, b".")
+    data = data[size:]
+"""
+
+
+def command(root: Path, clip: Path, hangs_after: int = 10**9) -> str:
+    """The source that writes *clip*'s pictures, and notes how many it wrote each time in ``written``."""
+    stream = make_clip(root / "clip.h264", frames=10 * FPS)  # the same pictures
+    sizes = ",".join(str(len(packet)) for packet in look(stream, decode=False).packets)
+    arguments = [sys.executable, "-c", COMMAND, str(stream), sizes, str(root / "written"), str(hangs_after)]
+    return f"exec:{shlex.join(arguments)}"
+
+
+def written(root: Path) -> list[int]:
+    """How many pictures the command wrote, each time it was started."""
+    return [len(line) for line in (root / "written").read_text().split("\n")[1:]]
+
+
+def has_written(root: Path, start: int, pictures: int) -> bool:
+    """Whether the command was started again *start* times, and has written so many pictures since."""
+    counts = written(root)
+    return len(counts) > start and counts[-1] >= pictures
+
+
+def test_command_unplugged(tmp_path: Path, storm: bool, account: Callable[..., None]) -> None:
+    """A camera command that is killed again and again is started again; every picture it had written is recorded."""
+    times = 10 if storm else 3
+    clip = make_clip(tmp_path / "clip.mp4", frames=10 * FPS)
+    with capturing(job_for(tmp_path, command(tmp_path, clip), segment_seconds=2.0)) as capture:
+        for number in range(times):
+            capture.wait_for("camera_connected", number + 1, seconds=40)
+            until(functools.partial(has_written, tmp_path, number, 30), "30 pictures")
+            (child,) = psutil.Process(capture.process.pid).children()
+            child.kill()
+            lost = capture.wait_for("camera_lost", number + 1)
+            assert str(lost.fields["error"]).startswith("exec:python")
+            assert "was killed by SIGKILL" in str(lost.fields["error"])
+        capture.wait_for("camera_connected", times + 1, seconds=40)
+        assert capture.stop() == 0
+    wrote = written(tmp_path)
+    found = recorded_runs(tmp_path, clip)
+    kept = [last + 1 for first, last in found if first == 0]
+    assert len(kept) == len(found)  # each begins with the first picture and has no gap
+    # Killed between the write and its note, it wrote one more; stopped, it is ended while a picture is on its way.
+    assert all(count in (said, said + 1) for count, said in zip(kept[:times], wrote, strict=False))
+    account(f"{times} times killed", "nothing written", f"{sum(kept[:times])} of {sum(wrote[:times])} pictures noted")
+
+
+def test_command_hangs(tmp_path: Path, account: Callable[..., None]) -> None:
+    """A camera command that hangs silent is killed and started again; all its pictures but the last one are kept."""
+    clip = make_clip(tmp_path / "clip.mp4", frames=10 * FPS)
+    source = command(tmp_path, clip, hangs_after=40)
+    with capturing(job_for(tmp_path, source, segment_seconds=30.0, stall_seconds=1.0)) as capture:
+        for number in range(2):
+            capture.wait_for("segment_opened", number + 1)
+            (child,) = psutil.Process(capture.process.pid).children()
+            assert capture.wait_for("camera_lost", number + 1, seconds=40).fields["code"] == "SourceStalled"
+            psutil.wait_procs([child], timeout=5)
+            assert not child.is_running()
+            capture.wait_for("segment_closed", number + 1)
+        assert capture.stop() == 0
+    found = recorded_runs(tmp_path, clip)
+    assert found[:2] == [(0, 38), (0, 38)]  # libav holds the last picture until it sees the next
+    account("hangs after 40 pictures, twice", "the picture libav held, each time", f"pictures without a gap: {found}")
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"])
+def test_a_camera_that_leaves_a_request_unanswered(tmp_path: Path, account: Callable[..., None], method: str) -> None:
+    """Whichever it is, the camera is said to give no answer, is tried again, and recorded once it answers."""
+    with rtsp_camera() as camera, relay_to(camera.port) as relay:
+        relay.unanswered = method
+        with capturing(job_for(tmp_path, relay.url(), stall_seconds=1.0)) as capture:
+            lost = capture.wait_for("camera_lost")
+            assert (lost.fields["code"], lost.fields["error"]) == (
+                "SourceUnreachable",
+                f"{relay.url()}: gives no answer that RTSP knows; "
+                "check that the camera is on, and the URL's address and port",
+            )
+            relay.unanswered = ""
+            capture.wait_for("segment_opened")
+            assert capture.stop() == 0
+    account(f"{method} never answered", "nothing", "told, and recorded once it answers")
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_live_stall_is_unhealthy(tmp_path: Path, clip: Path, account: Callable[..., None], transport: str) -> None:
+    """A camera that falls silent is unhealthy long before it is given up; what it sent meanwhile is the gap."""
+    with rtsp_camera(showing(clip)) as camera, relay_to(camera.port) as relay:
+        job = job_for(tmp_path, relay.url(), segment_seconds=30.0, stall_seconds=6.0, transport=transport)
+        with capturing(job) as capture:
+            capture.wait_for_status(state="recording", healthy=True, picture="ok")
+            relay.mute = True
+            sick = capture.wait_for_status(state="recording", healthy=False, picture="ok")
+            assert not capture.events("camera_lost")
+            assert str(sick.fields["problem"]).startswith("nothing has reached the disk for ")
+            relay.mute = False
+            told = len(capture.events(STATUS))
+            well = until(
+                lambda: [event for event in capture.events(STATUS)[told:] if event.fields["healthy"]], "its recovery"
+            )
+            assert well[0].fields["problem"] == ""
+            assert not capture.events("camera_lost")  # it was back in time
+            assert capture.stop() == 0
+            dropped = capture.events(STATUS)[-1].fields["dropped"]
+    before, after = recorded_runs(tmp_path, clip, decode=False)  # behind the gap, pictures refer to what never came
+    (connection,) = relay.connections
+    missing = after[0] - before[1] - 1
+    assert missing == dropped == len(connection.lost)
+    account(
+        f"silent for a while, {transport}",
+        f"{missing} pictures that never came",
+        f"unhealthy meanwhile, then well; dropped told: {dropped}, without a gap: {[before, after]}",
+    )
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_camera_that_plays_nothing(tmp_path: Path, account: Callable[..., None], transport: str) -> None:
+    """A camera that answers every request and sends no picture is one that stalls, and is taken up when it sends."""
+    with rtsp_camera() as camera, relay_to(camera.port) as relay:
+        relay.mute = True
+        with capturing(job_for(tmp_path, relay.url(), stall_seconds=1.0, transport=transport)) as capture:
+            lost = capture.wait_for("camera_lost", seconds=30)
+            assert lost.fields["code"] == "SourceStalled"
+            assert "no answer in time; check the camera and its network" in str(lost.fields["error"])
+            assert not any(event.fields["healthy"] for event in capture.events(STATUS))
+            relay.mute = False
+            capture.wait_for("segment_opened")
+            assert capture.stop() == 0
+    account(f"plays nothing, {transport}", "nothing", "told as a stall, and recorded once it sends")
 
 
 def test_camera_never_begins(tmp_path: Path, account: Callable[..., None]) -> None:
@@ -89,7 +248,8 @@ def test_camera_never_begins(tmp_path: Path, account: Callable[..., None]) -> No
         job = job_for(tmp_path, f"rtsp://127.0.0.1:{port}/stream", stall_seconds=2.0)
         with capturing(job) as capture:
             lost = capture.wait_for("camera_lost", seconds=25)
-            assert str(lost.fields["code"]).startswith("Source")
+            assert lost.fields["code"] == "SourceUnreachable"
+            assert "gives no answer that RTSP knows" in str(lost.fields["error"])
             assert len(capture.events("camera_status")) >= 2
             assert capture.stop() == 0
     account("accepts, says nothing", "nothing", f"given up: {lost.fields['error']}")

@@ -39,8 +39,8 @@ os.fsync = failing
 @pytest.mark.parametrize(
     ("where", "prelude", "synced"),
     [
-        ("second fragment", _ONE_EIO.format(call=2), 21),
-        ("closing", _ONE_EIO.format(call=4), 63),
+        ("second fragment", _ONE_EIO.format(call=2), 18),
+        ("closing", _ONE_EIO.format(call=5), 72),
         ("publishing", _FSYNC_OF_A_VIDEO, 75),
     ],
     ids=["fragment", "closing", "publishing"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,18 +18,22 @@ from edge_agent.tombstones import Tombstones
 from tests.integration.test_reload import Running, agent
 from tests.support.capture import recorded_in
 from tests.support.disk import small_disk
+from tests.support.rtsp import rtsp_camera
+from tests.support.rtsp_relay import relay_to
 from tests.support.wait import until
 
 SOURCE = "synthetic:?size=640x480&fps=25"
+FRAGMENT_FRAMES = 25  # of one second
+UNREAD = 10  # that are on the way when a connection is ended
 
 
-def settings(mount: Path, when_full: str, **disk: Any) -> Callable[[Any], None]:
+def settings(mount: Path, when_full: str, source: str = SOURCE, **disk: Any) -> Callable[[Any], None]:
     def change(document: Any) -> None:
         document["spool"] = str(mount / "spool")
         document["store"] = {"url": "/proc/nowhere/store"}
         document["disk"] = {"free": 0, "when_full": when_full, **disk}
         for camera in document["cameras"].values():
-            camera.update(source=SOURCE, segment_seconds=1, encode={"quality": 5})
+            camera.update(source=source, segment_seconds=1, encode={"quality": 5})
 
     return change
 
@@ -109,22 +115,28 @@ def test_disk_full_drop_oldest(tmp_path: Path, account: Callable[..., None], sto
         )
 
 
+def fill(mount: Path) -> Path:
+    """A file that takes all that is left, at one stroke."""
+    hog = mount / "hog"
+    with hog.open("wb", buffering=0) as file:
+        for size in (65536, 4096):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+    return hog
+
+
 @pytest.mark.parametrize("when_full", ["pause", "drop_oldest"])
 def test_disk_full_by_another_program(tmp_path: Path, account: Callable[..., None], when_full: str) -> None:
-    """After ENOSPC in the middle of a segment no part is left, all that was told is there, and recording goes on."""
+    """After ENOSPC in the middle of a segment no part is left, a fragment at most is lost, and recording goes on."""
     with (
         small_disk(tmp_path / "disk", "8m") as mount,
-        agent(tmp_path, cameras=1, change=settings(mount, when_full)) as running,
+        rtsp_camera() as camera,
+        relay_to(camera.port) as relay,
+        agent(tmp_path, cameras=1, change=settings(mount, when_full, source=relay.url())) as running,
     ):
         running.wait_for("segment_closed", 3)
-        hog = mount / "hog"
-        with hog.open("wb") as file:  # all that is left, at one stroke
-            try:
-                while True:
-                    file.write(b"x" * 65536)
-                    file.flush()
-            except OSError:
-                pass
+        hog = fill(mount)
         lost = until(
             lambda: running.said("segment_abandoned") or running.said("recording_paused"), "the disk to be noticed"
         )
@@ -137,7 +149,46 @@ def test_disk_full_by_another_program(tmp_path: Path, account: Callable[..., Non
         assert whole(mount) + losses.frames == frames_told(running)
         assert when_full == "drop_oldest" or losses.segments == 0
         assert not list((mount / "spool" / "recording").glob("*.part"))
-        account(f"another program, {when_full}", f"{losses.frames} frames by policy", f"{lost[0]['event']}, then on")
+        sent = [len(connection.frames) for connection in relay.connections if connection.frames]
+        missing = sum(sent) - whole(mount) - losses.frames
+        assert len(sent) == 2
+        assert 0 <= missing <= FRAGMENT_FRAMES + 2 * UNREAD
+        account(
+            f"another program, {when_full}",
+            f"{missing} frames, {losses.frames} more by policy",
+            f"{sum(sent)} frames the camera sent; {lost[0]['event']}, then on",
+        )
+
+
+def test_an_agent_that_starts_on_a_full_disk(tmp_path: Path, account: Callable[..., None]) -> None:
+    """Not one byte is free: the ledger gets its reserve, uploads go on and make room, and recording begins again."""
+    with small_disk(tmp_path / "disk", "32m") as mount:
+        (tmp_path / "store").mkdir()
+        spool, reserve = Spool(mount / "spool"), mount / "spool" / "state" / "reserve"
+        with agent(tmp_path, cameras=1, change=settings(mount, "pause")) as running:  # no store: all stays
+            until(lambda: sum(video.stat().st_size for video in spool.ready_videos()) > 6e6, "segments")
+            running.process.terminate()
+            assert running.process.wait(5) == 0
+        kept = len(spool.ready_videos())
+        assert reserve.exists()
+        fill(mount)
+        assert os.statvfs(mount).f_bavail == 0
+
+        def reachable(document: Any) -> None:
+            settings(mount, "pause")(document)
+            document["store"] = {"url": str(tmp_path / "store")}
+
+        again = tmp_path / "again"
+        again.mkdir()
+        with agent(again, cameras=1, change=reachable) as running:  # waits until it records
+            assert running.said("recording_paused")
+            assert not running.said("process_died")
+            assert not running.said("segment_dropped")
+            until(lambda: len(list((tmp_path / "store").rglob("*.mp4"))) >= kept, "the uploads")
+            running.process.terminate()
+            assert running.process.wait(5) == 0
+        stored = len(list((tmp_path / "store").rglob("*.mp4")))
+        account("starts with 0 bytes free", "nothing", f"{kept} segments that lay there uploaded, {stored} in all")
 
 
 def test_quota_counts_all_of_the_spool(tmp_path: Path) -> None:

@@ -220,3 +220,22 @@ def test_any_camera_can_be_paused(tmp_path: Path) -> None:
         until(lambda: '"gate": "off"' in _order("status", "-c", config, "--json"), "the camera")
         assert not list(parts.glob("*.part"))
         assert _order("start", "cam1", "-c", config).startswith("cam1: started: recording ")
+
+
+def test_a_pre_roll_from_before_the_clock_was_set_says_so(tmp_path: Path) -> None:
+    """It is told by the clock of its own time, not of the moment when it is written; so its name is corrected later."""
+    wrong, ahead = datetime(1970, 1, 1, 0, 10, tzinfo=UTC), 1_795_000_000.0
+    clock = FakeClock(wrong)
+    clock.is_synchronised = False
+
+    def set_clock() -> None:
+        clock.step(ahead)
+        clock.is_synchronised = True
+
+    clock.after(6.5, set_clock)
+    clip = make_scene(tmp_path / "clip.mp4", seconds=20, moving=((6.2, 9.0),))
+    recorded = record(gated(tmp_path, f"file:{clip}"), clock=clock)
+    held, after = recorded.segments
+    assert (held.clock, held.start, held.monotonic) == ("unsynchronised", wrong + timedelta(seconds=5), 5.0)
+    assert (after.clock, after.start) == ("synchronised", wrong + timedelta(seconds=ahead + 7))
+    assert sum(recorded.frames) == 6 * 25

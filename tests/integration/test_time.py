@@ -224,10 +224,10 @@ def test_a_camera_that_changes_its_size_gets_another_segment(tmp_path: Path) -> 
 
 
 def test_an_rtsp_cameras_sender_reports_are_believed_and_segments_follow_each_other(tmp_path: Path) -> None:
-    """Against a real camera: starts are in order, a segment apart, and close to what the clock says."""
+    """Against a real camera, also once it is read in handfuls: starts are a segment apart, as the clock says."""
     began = datetime.now(UTC)
     with rtsp_camera() as camera, capturing(job_for(tmp_path, camera.url(), segment_seconds=1)) as capture:
-        capture.wait_for("segment_closed", 4, 40.0)
+        capture.wait_for("segment_closed", 9, 40.0)
         told = capture.events(STATUS)[-1].fields
         assert capture.stop() == 0
     assert told["healthy"] is True

@@ -16,6 +16,7 @@ import pytest
 from edge_agent.capture import sink
 from edge_agent.capture.writer import FRAGMENT_SECONDS, SegmentWriter, Written
 from edge_agent.errors import DiskFull, SourceUnsupported, SpoolUnusable, WriteFailed
+from edge_agent.store.checksum import crc64nvme
 from tests.support.clips import Seen, look, make_clip
 from tests.support.disk import small_disk
 
@@ -237,3 +238,18 @@ def test_ffmpeg_finds_nothing_wrong(black_cup: Path, tmp_path: Path) -> None:
     arguments = [ffmpeg, "-v", "warning", "-xerror", "-i", str(target), "-f", "null", "-"]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_closing_reads_nothing_again(tmp_path: Path) -> None:
+    """The checksum of a long segment is ready when it is closed: nobody waits while the disk gives it back."""
+    clip = make_clip(tmp_path / "clip.mp4", codec="mjpeg", frames=200, pixels="yuvj420p", size=(640, 480))
+    read: list[int] = []
+    written = copy(clip, tmp_path / "segment.mp4", lambda *_: read.append(bytes_read()))
+    assert (tmp_path / "segment.mp4").stat().st_size > 4_000_000
+    assert bytes_read() - read[-1] < 200_000
+    assert written.crc64nvme == crc64nvme(tmp_path / "segment.mp4").value
+
+
+def bytes_read() -> int:
+    """What this process has read from files so far, cached or not."""
+    return int(Path("/proc/self/io").read_text().split()[1])

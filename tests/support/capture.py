@@ -100,7 +100,7 @@ def recorded_in(spool: Spool, *, decode: bool = True) -> Recorded:
     return Recorded([segment for segment, _ in pairs], [seen for _, seen in pairs])
 
 
-def record(job: CaptureJob, tags: Tags | None = None, clock: Clock | None = None) -> Recorded:
+def record(job: CaptureJob, tags: Tags | None = None, clock: Clock | None = None, *, decode: bool = True) -> Recorded:
     """Record *job* to its source's end in this process, on virtual time."""
     spool = Spool(Path(job.spool))
     spool.prepare()
@@ -115,7 +115,7 @@ def record(job: CaptureJob, tags: Tags | None = None, clock: Clock | None = None
         events.append,
     )
     recorder.run(threading.Event())
-    recorded = recorded_in(spool)
+    recorded = recorded_in(spool, decode=decode)
     recorded.events = events
     return recorded
 

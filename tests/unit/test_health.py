@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.capture.health import HEIGHT, WIDTH, Judge, Picture, brightness_is_black, is_covered, is_same
+from edge_agent.capture.health import (
+    HEIGHT,
+    WIDTH,
+    Judge,
+    Picture,
+    brightness_is_black,
+    is_covered,
+    is_other_size,
+    is_same,
+)
 from edge_agent.capture.vitals import is_healthy
 
 CELLS = WIDTH * HEIGHT
@@ -54,6 +63,24 @@ def test_a_quiet_scene_is_not_frozen(seed: int) -> None:
     again = bytearray(scene(0.4, seed))
     again[7] = min(255, again[7] + 1)
     assert is_same(scene(0.4, seed), bytes(again))
+
+
+def test_a_keyframe_of_another_kind_of_picture_has_another_size() -> None:
+    """What moves in a scene changes its keyframes' sizes by tens of percent; a light that goes out by far more."""
+    assert not is_other_size(100_000, 80_000)
+    assert not is_other_size(100_000, 140_000)
+    assert is_other_size(100_000, 12_000)
+    assert is_other_size(12_000, 100_000)
+    assert is_other_size(0, 1)
+
+
+def test_a_picture_is_suspicious_until_it_is_known_to_be_well() -> None:
+    """While anything but a good picture was seen last, every due keyframe is looked at."""
+    judge, seen = Judge(60.0), [Judge(60.0).is_suspicious]
+    for at, grey in ((0.0, scene()), (5.0, even(4)), (10.0, scene())):
+        judge.look(grey, at)
+        seen.append(judge.is_suspicious)
+    assert seen == [True, False, True, False]
 
 
 def test_a_picture_is_frozen_after_its_time_and_well_at_its_first_change() -> None:

@@ -136,6 +136,15 @@ def test_a_real_gap_is_kept(gap: float) -> None:
     assert mender.mended.jumps == 0
 
 
+def test_a_gap_is_kept_when_the_packet_before_it_is_handed_out_after_it() -> None:
+    """libav hands a packet out when the next one comes: then both come behind the gap, and it is a gap all the same."""
+    mender = Mender()
+    after = int(TICKS * 3.5)
+    sent = [*steady(25), arrival(25 * FRAME, 25 * FRAME, 3.5), *steady(25, after, 3.5)]
+    assert times(mend(mender, sent)) == [*(n * FRAME for n in range(26)), *(after + n * FRAME for n in range(25))]
+    assert (mender.mended.jumps, mender.mended.lost) == (0, 61)
+
+
 def test_a_jump_over_a_real_gap_keeps_the_gap() -> None:
     """A camera that was away for ten seconds and came back hours off is ten seconds later."""
     mender = Mender()

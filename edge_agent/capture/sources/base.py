@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,10 @@ class Source(Protocol):
     def audio(self) -> AudioStream | None:
         """The parameters of the sound among the packets, or None: then there is none. Valid also after ``close``."""
 
+    @property
+    def rest(self) -> float:
+        """Seconds it may be left unread once all that came was read; what comes meanwhile waits elsewhere, unharmed."""
+
     def packets(self) -> Iterator[VideoPacket | AudioPacket]:
         """Encoded packets in decoding order, at the camera's own pace.
 
@@ -94,6 +99,7 @@ def detached(stream: VideoStream, extradata: bytes = b"", size: tuple[int, int] 
 def libav_errors(url: str, *, opening: bool) -> Iterator[None]:
     """Raise what libav says of *url* as one of our SourceErrors, without its password."""
     where = redact(url)
+    is_rtsp = url.startswith(("rtsp:", "rtsps:"))
     try:
         yield
     except (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError) as error:
@@ -101,6 +107,8 @@ def libav_errors(url: str, *, opening: bool) -> Iterator[None]:
     except (av.error.HTTPNotFoundError, av.error.FileNotFoundError) as error:
         raise SourceUnreachable("no such stream or file", where=where, fix="check the URL's path") from error
     except av.error.PermissionError as error:
+        if is_rtsp and opening and error.errno == errno.EPERM:
+            raise _no_answer(where) from error  # libav's -1 when PLAY gets none
         raise SourceUnreachable(
             "permission denied", where=where, fix="let the agent's user read it (group 'video' for cameras)"
         ) from error
@@ -108,6 +116,8 @@ def libav_errors(url: str, *, opening: bool) -> Iterator[None]:
         late: type[SourceError] = SourceUnreachable if opening else SourceStalled
         raise late("no answer in time", where=where, fix="check the camera and its network") from error
     except (av.error.InvalidDataError, av.error.DecoderNotFoundError) as error:
+        if opening and is_rtsp:  # libav takes a request that was never answered for an answer it cannot read
+            raise _no_answer(where) from error
         if opening:
             raise SourceUnsupported("delivers no video that can be read", where=where) from error
         raise SourceLost("stream broke off with unreadable data", where=where) from error
@@ -115,3 +125,11 @@ def libav_errors(url: str, *, opening: bool) -> Iterator[None]:
         reason = redact(error.strerror or str(error)) or "failed"
         kind: type[SourceError] = SourceUnreachable if opening else SourceLost
         raise kind(reason, where=where, fix="check that the camera is on and reachable" if opening else "") from error
+
+
+def _no_answer(where: str) -> SourceUnreachable:
+    return SourceUnreachable(
+        "gives no answer that RTSP knows",
+        where=where,
+        fix="check that the camera is on, and the URL's address and port",
+    )

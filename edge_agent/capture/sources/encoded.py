@@ -38,6 +38,8 @@ class EncodedSource:
     So segments can be cut and sampled at keyframes. Raises SourceUnsupported.
     """
 
+    rest = 0.0  # a driver has room for few pictures
+
     def __init__(
         self,
         frames: Iterator[VideoFrame],

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 
 OPEN_TIMEOUT = 10.0  # seconds; RTSP over a bad link needs four round trips
+# A socket looked at five times a second costs a third of one that wakes us for every datagram (docs/benchmarks.md); the
+# kernel keeps what comes meanwhile. The writer's fragments are so much shorter than what a crash may cost.
+REST_SECONDS = 0.2
 UDP_BUFFER = 1 << 20  # bytes the kernel is asked to hold: a 4K keyframe comes as one burst
 
 
@@ -49,8 +52,10 @@ class PacketSource:
         read_timeout: float,
         has_end: bool = False,
         audio: bool = False,
+        rest: float = 0.0,
     ) -> None:
         self._url = url
+        self.rest = rest
         self._has_end = has_end
         with libav_errors(url, opening=True):
             container = av.open(
@@ -121,4 +126,6 @@ def rtsp(url: str, transport: Transport, audio: bool, read_timeout: float) -> Pa
     }
     if transport == "udp":
         options["buffer_size"] = str(UDP_BUFFER)
-    return PacketSource(url, url, container_format="rtsp", options=options, read_timeout=read_timeout, audio=audio)
+    return PacketSource(
+        url, url, container_format="rtsp", options=options, read_timeout=read_timeout, audio=audio, rest=REST_SECONDS
+    )

@@ -21,6 +21,8 @@ class PacedSource:
     Setting *stop* ends it at once.
     """
 
+    rest = 0.0  # it paces itself
+
     def __init__(self, reopen: Callable[[], Source], clock: Clock, stop: threading.Event, loops: int | None) -> None:
         self._reopen = reopen
         self._clock = clock

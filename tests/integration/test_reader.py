@@ -1,0 +1,102 @@
+"""The thread that reads a source: nothing is lost, whether it is read as it comes or left to itself meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import pytest
+
+from edge_agent.capture import reader as reader_module
+from edge_agent.capture.reader import Arrival, End, PacketReader
+from edge_agent.capture.sources.base import Source, StreamFormat, detached
+from edge_agent.capture.sources.libav import PacketSource
+from edge_agent.clock import SystemClock
+from tests.support.clips import make_clip
+
+if TYPE_CHECKING:
+    from edge_agent.capture.sources.base import VideoPacket
+
+FRAME = 0.02  # seconds from packet to packet
+REST = 0.1
+
+
+class Socket:
+    """A source whose packets come every FRAME seconds, and wait for whoever reads later."""
+
+    audio = None
+
+    def __init__(self, clip: Path, rest: float) -> None:
+        self.rest = rest
+        self._source = PacketSource("", str(clip), options={}, read_timeout=5.0, has_end=True)
+        self.format: StreamFormat = self._source.format
+        self.template = detached(self._source.stream)
+        self.waits = 0  # reads that found nothing yet
+
+    def packets(self) -> Iterator[VideoPacket]:
+        began = time.monotonic()
+        for number, packet in enumerate(self._source.pictures()):
+            if not packet.size:
+                continue
+            early = began + number * FRAME - time.monotonic()
+            if early > 0:
+                self.waits += 1
+                threading.Event().wait(early)
+            yield packet
+
+    def request_keyframe(self) -> None:
+        """It cannot be asked."""
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def read(source: Source) -> list[Arrival]:
+    """Every packet of *source*, as the reader hands them out."""
+    got: list[Arrival] = []
+    with PacketReader(lambda _stop: source, SystemClock(), "test") as reader:
+        while not isinstance(item := reader.next(5.0), End):
+            assert item is not None, "nothing came for five seconds"
+            got.append(item)
+    return got
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make_clip(tmp_path / "clip.mp4")
+
+
+def frames_in(clip: Path) -> list[bytes]:
+    with av.open(str(clip)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def test_a_source_that_may_rest_is_woken_for_only_now_and_then(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once caught up it is left alone for its rest; every packet comes out, in order, late by no more than that."""
+    monkeypatch.setattr(reader_module, "BURST_SECONDS", 0.0)
+    source = Socket(clip, REST)
+    got = read(source)
+    assert [bytes(arrival.packet) for arrival in got] == frames_in(clip)
+    assert source.waits <= len(got) / 3  # a rest of five frames, then the five that came and one that is waited for
+    late = [arrival.monotonic - got[0].monotonic - number * FRAME for number, arrival in enumerate(got)]
+    assert sorted(late)[len(late) // 2] < 2 * REST
+
+
+def test_a_connection_is_read_as_it_comes_at_first(clip: Path) -> None:
+    """How fast the first packets come tells how old they are: there is no rest until that is known."""
+    source = Socket(clip, REST)
+    got = read(source)
+    assert len(got) == len(frames_in(clip))
+    assert source.waits > len(got) / 2
+
+
+def test_a_source_without_rest_is_never_left_unread(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver has room for a few pictures only."""
+    monkeypatch.setattr(reader_module, "BURST_SECONDS", 0.0)
+    source = Socket(clip, 0.0)
+    assert len(read(source)) == len(frames_in(clip))
+    assert source.waits > len(frames_in(clip)) / 2

@@ -1,0 +1,63 @@
+"""What an RTSP camera says of its own clock, in RTCP sender reports, and what becomes of it in names and sidecars."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.capture.report import STATUS
+from edge_agent.segment import Segment
+from edge_agent.spool import Spool
+from tests.support.capture import Recorded, capturing, job_for, recorded_in
+from tests.support.rtsp import rtsp_camera
+from tests.support.rtsp_relay import Connection, Frame, relay_to
+
+FRAME_SECONDS = 0.04
+
+
+def recorded_with(root: Path, ahead: float, transport: str = "tcp") -> tuple[Recorded, Connection]:
+    """Nine segments of a camera whose clock is *ahead* by so many seconds, and what it sent."""
+    with rtsp_camera() as camera, relay_to(camera.port) as relay:
+        relay.clock_ahead = ahead
+        with capturing(job_for(root, relay.url(), segment_seconds=1, transport=transport)) as capture:
+            capture.wait_for("segment_closed", 9, 60.0)
+            assert capture.stop() == 0
+    recorded = recorded_in(Spool(root / "spool"))
+    recorded.events = capture.events()
+    (connection,) = relay.connections
+    return recorded, connection
+
+
+def begun(recorded: Recorded, connection: Connection) -> list[tuple[Segment, Frame]]:
+    """Each segment with the frame it begins with; no frame is lost on loopback."""
+    numbers = [sum(recorded.frames[:number]) for number in range(len(recorded.frames))]
+    return [(segment, connection.frames[n]) for segment, n in zip(recorded.segments, numbers, strict=True)]
+
+
+@pytest.mark.parametrize(("ahead", "transport"), [(0.0, "tcp"), (-1.0, "tcp"), (-1.0, "udp")])
+def test_segments_start_when_the_camera_says_the_picture_was_taken(
+    tmp_path: Path, ahead: float, transport: str
+) -> None:
+    """Once a report has come, names and sidecars follow the camera's own time to the millisecond, not the arrival."""
+    recorded, connection = recorded_with(tmp_path, ahead, transport)
+    report = connection.reports[0]
+    # Time never runs back: it stands still until the camera's clock, which is behind, has caught up.
+    told_at = report.wall - ahead
+    settled = [(segment, frame) for segment, frame in begun(recorded, connection) if frame.sent > told_at - ahead + 1.1]
+    assert len(settled) >= 2
+    for segment, frame in settled:
+        assert segment.start.timestamp() == pytest.approx(report.taken(frame), abs=0.01)
+        assert segment.start.timestamp() - frame.sent == pytest.approx(ahead, abs=FRAME_SECONDS)
+    assert recorded.events[-1].fields["camera_clock_ignored"] == 0
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0])
+def test_a_camera_whose_clock_is_wrong_is_timed_by_arrival(tmp_path: Path, ahead: float) -> None:
+    """Reports an hour off are told once, counted, and change no time."""
+    recorded, connection = recorded_with(tmp_path, ahead)
+    for segment, frame in begun(recorded, connection):
+        assert segment.start.timestamp() == pytest.approx(frame.sent, abs=2 * FRAME_SECONDS)
+    (told,) = [event for event in recorded.events if event.name == "camera_clock_ignored"]
+    assert float(str(told.fields["seconds"])) == pytest.approx(ahead, abs=0.2)
+    assert int(str([e for e in recorded.events if e.name == STATUS][-1].fields["camera_clock_ignored"])) > 0
