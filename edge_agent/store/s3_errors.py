@@ -21,6 +21,7 @@ from edge_agent.errors import (
     StoreError,
     StoreThrottled,
     StoreUnreachable,
+    UploadGone,
 )
 
 CONFLICT = "ConditionalRequestConflict"
@@ -36,6 +37,7 @@ class _Meaning(NamedTuple):
 
 _ABSENT = _Meaning(ObjectNotFound, "")
 _NO_BUCKET = _Meaning(ContainerMissing, "create the bucket, or correct its name")
+_GONE = _Meaning(UploadGone, "")
 _LOST = _Meaning(PreconditionFailed, "")
 _CLOCK = _Meaning(CredentialsRefused, "set this machine's clock: requests are signed with the time")
 _LOGIN = _Meaning(CredentialsRefused, "check the credentials: absent, wrong or expired; then the policy of their role")
@@ -52,6 +54,7 @@ _BY_CODE = {
     "NoSuchBucket": _NO_BUCKET,
     "NoSuchKey": _ABSENT,
     "NoSuchVersion": _ABSENT,
+    "NoSuchUpload": _GONE,
     "PreconditionFailed": _LOST,
     CONFLICT: _LOST,
     "RequestTimeTooSkewed": _CLOCK,
@@ -79,6 +82,7 @@ _BY_CODE = {
     "XAmzContentSHA256Mismatch": _BROKEN,
     "XAmzContentChecksumMismatch": _BROKEN,
     "IncompleteBody": _BROKEN,
+    "InvalidPart": _BROKEN,  # a part that was replaced since it was told, or never arrived
     "PermanentRedirect": _REGION,
     "AuthorizationHeaderMalformed": _REGION,
     "IllegalLocationConstraintException": _REGION,
@@ -159,6 +163,11 @@ def code_of(error: BaseException | None) -> str:
     """The code S3 gave, such as ``NoSuchKey`` or, where there was none, the HTTP status; "" for other errors."""
     reply: dict[str, Any] = getattr(error, "response", None) or {}
     return str(reply.get("Error", {}).get("Code", ""))
+
+
+def wants_new_keys(reply: dict[str, Any]) -> bool:
+    """Whether the parsed *reply* refuses the keys themselves, not what they are allowed: others may be better. Pure."""
+    return _BY_CODE.get(str(reply.get("Error", {}).get("Code", ""))) is _LOGIN
 
 
 def clean(message: str) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from edge_agent.errors import IntegrityMismatch, StoreUnreachable
-from edge_agent.store.base import Body, Checksum, ObjectInfo
-from edge_agent.store.checksum import ALGORITHM, chunks_of
+from edge_agent.store.base import Body, Checksum, ObjectInfo, Part
+from edge_agent.store.checksum import ALGORITHM, MD5, SHA256, checksums, chunks_of, composite, etag_of_parts, hex_of
 
 Reply = Mapping[str, Any]
 
 OCTETS = "application/octet-stream"
-_ALGORITHMS = (ALGORITHM, "CRC32C", "CRC32", "SHA256", "SHA1")
+_ALGORITHMS = (ALGORITHM, SHA256, "CRC32C", "CRC32", "SHA1")
 
 
 def no_store(where: str) -> StoreUnreachable:
@@ -38,12 +37,17 @@ def version_in(reply: Reply) -> str | None:
 
 
 def checksum_in(reply: Reply) -> Checksum | None:
-    """The checksum over the whole object, ours if there are several; one over the parts (``…-3``) says nothing."""
-    for algorithm in _ALGORITHMS:
-        value = reply.get(f"Checksum{algorithm}")
-        if value and "-" not in value:
-            return Checksum(algorithm, str(value))
-    return None
+    """The checksum over the whole object, ours if there are several; else a SHA-256 over its parts' (``…-3``)."""
+    found = [Checksum(name, str(value)) for name in _ALGORITHMS if (value := reply.get(f"Checksum{name}"))]
+    whole = [checksum for checksum in found if "-" not in checksum.value]
+    in_parts = [checksum for checksum in found if checksum.algorithm == SHA256]
+    return next(iter(whole + in_parts), None)
+
+
+def read_algorithm(info: ObjectInfo) -> str:
+    """Of which kind a checksum of the object's bytes must be, to be compared with what the store says of them."""
+    known = info.checksum is not None and info.checksum.algorithm in (ALGORITHM, SHA256)
+    return info.checksum.algorithm if known and info.checksum else ALGORITHM
 
 
 def date_in(reply: Reply) -> datetime | None:
@@ -72,9 +76,12 @@ def info_in(reply: Reply, key: str, where: str) -> ObjectInfo:
 
 def verify_read(info: ObjectInfo, found: Checksum, where: str) -> None:
     """Raise IntegrityMismatch if the bytes that arrived, with the checksum *found*, are not the object's."""
-    if info.checksum is not None and info.checksum.algorithm == found.algorithm and info.checksum != found:
+    stored = info.checksum
+    if stored is None or stored.algorithm != found.algorithm or "-" in stored.value:
+        return
+    if stored != found:
         raise IntegrityMismatch(
-            f"what arrived has the checksum {found.value}, the object has {info.checksum.value}", where=where
+            f"what arrived has the checksum {found.value}, the object has {stored.value}", where=where
         )
 
 
@@ -87,10 +94,34 @@ def verify_put(stored: Checksum | None, sent: Checksum, body: Body, etag: str, w
         if stored != sent:
             raise IntegrityMismatch(f"stored with the checksum {stored.value}, sent with {sent.value}", where=where)
         return
-    digest = hashlib.md5(usedforsecurity=False)
-    for chunk in chunks_of(body):
-        digest.update(chunk)
-    if digest.hexdigest() != etag:
-        raise IntegrityMismatch(
-            "the store does not prove what it stored", where=where, fix=f"use one that keeps {ALGORITHM} checksums"
-        )
+    md5 = sent
+    if sent.algorithm != MD5:
+        md5, found = checksums(chunks_of(body), MD5, sent.algorithm)
+        if found != sent:  # the caller had said what it is, and the store did not compare
+            raise IntegrityMismatch(f"sent with the checksum {found.value}, not {sent.value}", where=where)
+    if hex_of(md5) != etag:
+        raise _unproved(where)
+
+
+def verify_complete(
+    stored: Checksum | None, algorithm: str, parts: Sequence[Part], whole: Checksum, etag: str, where: str
+) -> None:
+    """Raise IntegrityMismatch unless the store proved that the object is *whole*, or exactly *parts*."""
+    expected = whole if algorithm == ALGORITHM else composite(parts)
+    if stored is not None and expected is not None and stored.algorithm == expected.algorithm:
+        if stored != expected:
+            raise IntegrityMismatch(
+                f"stored with the checksum {stored.value}, sent with {expected.value}",
+                where=where,
+                fix="remove the object, it is damaged",
+            )
+    elif etag_of_parts(parts) != etag:
+        raise _unproved(where)
+
+
+def _unproved(where: str) -> IntegrityMismatch:
+    return IntegrityMismatch(
+        "the store does not prove what it stored",
+        where=where,
+        fix="set store.checksum to a kind that it keeps, or use a store that keeps one",
+    )

@@ -7,7 +7,7 @@ go as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,12 +15,15 @@ from pathlib import Path
 from edge_agent.clock import Clock
 from edge_agent.errors import DiskFull, NameInvalid, SpoolUnusable, WriteFailed
 from edge_agent.segment import Segment, SegmentName, Take, utc_milliseconds
-from edge_agent.spool import VIDEO_SUFFIX, Spool
+from edge_agent.spool import SIDECAR_SUFFIX, VIDEO_SUFFIX, Spool
 
 HOLD_SECONDS = 600.0  # how long a segment waits for the clock to be set; time services need seconds to a few minutes
 NEAR = timedelta(seconds=0.5)  # a start no further off keeps its name: the clock was right, nobody had said so
 
 UNSYNCHRONISED, CORRECTED, SYNCHRONISED = "unsynchronised", "corrected", "synchronised"
+
+# How a sidecar says that there is nothing to correct, as nearly all do: no string in it can, as quotes are escaped.
+_SURE = f'"clock": "{SYNCHRONISED}"'.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,20 @@ def right_name(segment: Segment) -> SegmentName:
     return SegmentName(segment.name.tag, str(Take(made.device, made.camera, segment.start)))
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How many segments were corrected, and where each video stands, by its name of now.
+
+    ``known`` may be uploaded; those of them in ``later`` may yet be corrected, if they are not sent before. ``held``
+    wait for that.
+    """
+
+    corrected: int
+    known: tuple[Path, ...]
+    later: frozenset[Path]
+    held: frozenset[Path]
+
+
 class Corrector:
     """Corrects what is in *spool*'s ``ready/``. Every step can be the last: what was begun is found and ended.
 
@@ -79,38 +96,50 @@ class Corrector:
         self._spool = spool
         self._clock = clock
         self._renamed = renamed
-        self._right: set[str] = set()  # names whose sidecar needs no second look
 
-    def settle(self, videos: list[Path], sent: Callable[[str], bool]) -> tuple[int, set[Path]]:
-        """Correct the *videos* that can be; how many were, and which of them are not to be uploaded yet.
+    def settle(self, videos: Sequence[Path], sent: Callable[[str], bool]) -> Settled:
+        """Correct those of *videos* that can be. One that *sent* says may be in the store keeps its name.
 
-        One that *sent* says may be in the store already keeps its name. Raises SpoolError.
+        Raises SpoolError.
         """
-        now, done, held = Now.of(self._clock), 0, set()
-        self._right &= {video.name for video in videos}
+        now, done = Now.of(self._clock), 0
+        known: list[Path] = []
+        later: set[Path] = set()
+        held: set[Path] = set()
         for video in videos:
-            if video.name in self._right or (segment := self._sidecar(video)) is None:
+            if _is_sure(video):
+                known.append(video)
                 continue
-            if right_name(segment) == segment.name and (segment.clock != UNSYNCHRONISED or segment.boot != now.boot):
-                self._right.add(video.name)
+            segment = self._sidecar(video)
+            right = segment is None or right_name(segment) == segment.name
+            if segment is None or (right and (segment.clock != UNSYNCHRONISED or segment.boot != now.boot)):
+                known.append(video)
                 continue
-            if not sent(video.stem):
-                try:
-                    if better := corrected(segment, now):
-                        self._spool.write_sidecar(video, better)
-                        segment, done = better, done + 1
-                    if right_name(segment) != segment.name:
-                        self._rename(video, segment)
-                        continue
-                except DiskFull:  # it must not stop the others' upload, which makes room
-                    if segment.clock == CORRECTED:
-                        held.add(video)
+            if sent(video.stem):
+                known.append(video)
+                continue
+            try:
+                if better := corrected(segment, now):
+                    self._spool.write_sidecar(video, better)
+                    segment, done = better, done + 1
+                if right_name(segment) != segment.name:
+                    known.append(self._rename(video, segment))
                     continue
+            except DiskFull:  # it must not stop the others' upload, which makes room
+                (held.add if segment.clock == CORRECTED else known.append)(video)
+                later.add(video)
+                continue
             if is_held(segment, now):
                 held.add(video)
-        return done, held
+                continue
+            known.append(video)
+            if segment.clock == UNSYNCHRONISED:
+                later.add(video)
+        return Settled(done, tuple(known), frozenset(later), frozenset(held))
 
-    def _rename(self, video: Path, segment: Segment) -> None:
+    def _rename(self, video: Path, segment: Segment) -> Path:
+        """Give *video* the name for *segment*'s start, or the next free one; where it is then."""
+
         def follow(name: SegmentName) -> None:
             self._renamed(video.stem, name.stem, name.stem + VIDEO_SUFFIX)
 
@@ -118,7 +147,7 @@ class Corrector:
         while True:
             new = replace(segment, name=right_name(replace(segment, start=start)), start=start)
             if self._spool.rename_ready(video, new, follow):
-                return
+                return video.with_name(new.name.stem + VIDEO_SUFFIX)
             start += timedelta(milliseconds=1)
 
     def _sidecar(self, video: Path) -> Segment | None:
@@ -128,3 +157,11 @@ class Corrector:
         except (NameInvalid, SpoolUnusable, WriteFailed):
             return None
         return segment if segment and segment.name.stem == video.stem else None
+
+
+def _is_sure(video: Path) -> bool:
+    """Whether its sidecar says so, at a tenth of the price of reading what else it says: a queue may be long."""
+    try:
+        return _SURE in video.with_suffix(SIDECAR_SUFFIX).read_bytes()
+    except OSError:
+        return False

@@ -7,23 +7,26 @@ are seconds since the epoch, given by the caller.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from edge_agent.errors import EdgeCaptureError
-from edge_agent.upload import schema
+from edge_agent.upload import queue, schema
+from edge_agent.upload.history import History
+from edge_agent.upload.lanes import Lane, start_of
 from edge_agent.upload.retry import FILE_LONGEST
 from edge_agent.upload.rows import (
     COLUMNS,
-    WAITING_SQL,
+    Progress,
     Row,
+    Sent,
     State,
     UploadStatus,
     counts_in,
@@ -32,6 +35,7 @@ from edge_agent.upload.rows import (
     status_in,
 )
 from edge_agent.upload.schema import printable, sqlite_errors
+from edge_agent.upload.unfinished import UnfinishedUploads
 
 LEDGER_FILE = "ledger.sqlite"
 """The ledger's usual name, directly under the spool's root."""
@@ -50,13 +54,17 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
+        self._open_batch = False
+        self._priorities: Mapping[str, int] = {}
         with sqlite_errors(path), ExitStack() as opened:
-            opened.callback(os.close, _claim(path.with_name(f"{path.name}.lock")))
+            opened.callback(os.close, schema.claim(path.with_name(f"{path.name}.lock")))
             self.torn = schema.set_aside(path)
             self._connection = opened.enter_context(closing(schema.connect(path)))
             schema.prepare(self._connection)
             self._opened = opened.pop_all()
+        self.unfinished = UnfinishedUploads(self._using, self._changing)
+        self.history = History(self._using, self._changing)
 
     def close(self) -> None:
         """Give the ledger free for another writer."""
@@ -79,9 +87,22 @@ class Ledger:
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         with self._using() as connection:
+            if self._open_batch:
+                yield connection
+                return
             connection.execute("BEGIN IMMEDIATE")
             with connection:
                 yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All changes this thread makes in the block are durable at its end, at the price of one; or none of them."""
+        with self._changing():
+            self._open_batch = True
+            try:
+                yield
+            finally:
+                self._open_batch = False
 
     # -- what waits ------------------------------------------------------------------------------------------------
 
@@ -90,20 +111,45 @@ class Ledger:
         with self._using() as connection:
             return connection.execute("SELECT 1 FROM segments LIMIT 1").fetchone() is None
 
-    def waiting(self) -> dict[str, str]:
-        """Stem to file name of every segment that should be in ``ready/``."""
-        with self._using() as connection:
-            found = connection.execute(f"SELECT stem, file FROM segments WHERE state IN {WAITING_SQL}")  # noqa: S608
-            return {stem: os.fsdecode(file) for stem, file in found}
+    def waiting(self) -> Iterator[str]:
+        """The stem of every segment that should be in ``ready/``, however many; other threads get their turn between.
 
-    def due_now(self, now: float, limit: int) -> list[Row]:
-        """Up to *limit* segments to try now, longest due first."""
-        query = (
-            f"SELECT {COLUMNS} FROM segments WHERE state = 'ready' AND (due <= ? OR due > ?)"  # noqa: S608
-            " ORDER BY due, first_seen, stem LIMIT ?"
-        )
+        One that changes meanwhile may be missing, or come twice.
+        """
+        last = ("", 0.0, "")
+        while True:
+            with self._using() as connection:
+                page = queue.waiting_after(connection, last)
+            yield from (stem for _, _, stem in page)
+            if len(page) < queue.PAGE:
+                return
+            last = page[-1]
+
+    def waiting_of(self, stems: Sequence[str]) -> set[str]:
+        """Those of *stems* (some thousands at most) that are known to wait."""
         with self._using() as connection:
-            return [row_of(r) for r in connection.execute(query, (now, now + FARTHEST_DUE, limit))]
+            return queue.waiting_of(connection, stems)
+
+    def prioritise(self, priorities: Mapping[str, int]) -> None:
+        """From now on a class tag has its number in *priorities*, or 0; the higher goes first."""
+        self._priorities = dict(priorities)
+        with self._changing() as connection:
+            queue.rank_anew(connection, self._priorities)
+
+    def due_now(self, now: float, limit: int, lane: Lane = Lane.BACKLOG) -> list[Row]:
+        """Up to *limit* segments to try now, in the order of *lane* (see lanes); what set others back comes last."""
+        with self._using() as connection:
+            return queue.due(connection, now, now + FARTHEST_DUE, limit, lane)
+
+    def unsettled(self) -> list[str]:
+        """File names of segments that wait and may still get another start and name."""
+        with self._using() as connection:
+            return queue.unsettled(connection)
+
+    def settled(self, stem: str) -> None:
+        """The segment's start and name are what they will be."""
+        with self._changing() as connection:
+            connection.execute("UPDATE segments SET unsettled = 0 WHERE stem = ?", (stem,))
 
     def next_due(self) -> float | None:
         """When the next segment is to be tried, or None when none waits."""
@@ -113,45 +159,42 @@ class Ledger:
 
     # -- what happens to a segment ---------------------------------------------------------------------------------
 
-    def discovered(self, files: Iterable[tuple[str, str, int]], now: float, *, perhaps_stored: bool = False) -> None:
-        """Stems, file names and sizes found in ``ready/``, to be uploaded.
+    def discovered(
+        self,
+        files: Iterable[tuple[str, str, int]],
+        now: float,
+        *,
+        perhaps_stored: bool = False,
+        unsettled: Container[str] = (),
+    ) -> None:
+        """Stems, file names and sizes found in ``ready/``, to be uploaded; *unsettled*: stems that may yet be renamed.
 
-        One that is known already was final and has been put back: it begins anew, with its old attempts forgotten.
+        One that is known to wait stays as it is. One that was final has been put back: it begins anew, with its old
+        attempts forgotten.
         """
-        query = (
-            "INSERT INTO segments (stem, file, size, due, first_seen, changed, perhaps_stored)"
-            " VALUES (:stem, :file, :size, :now, :now, :now, :perhaps) ON CONFLICT (stem) DO UPDATE SET"
-            " state = 'ready', file = :file, size = :size, due = :now, changed = :now, attempts = 0,"
-            " perhaps_stored = 1, error_code = '', error = '', error_at = NULL"
-        )
         with self._changing() as connection:
-            connection.executemany(
-                query,
-                (
-                    {"stem": stem, "file": os.fsencode(file), "size": size, "now": now, "perhaps": perhaps_stored}
-                    for stem, file, size in files
-                ),
-            )
+            queue.discover(connection, files, now, self._priorities, perhaps_stored=perhaps_stored, unsettled=unsettled)
 
     def renamed(self, stem: str, new: str, file: str, now: float) -> None:
         """The segment *stem* is called *new* now, its file *file*. A second time, and of an unknown one, no matter."""
         with self._changing() as connection:
             connection.execute(
-                "UPDATE OR REPLACE segments SET stem = ?, file = ?, changed = ? WHERE stem = ?",
-                (new, os.fsencode(file), now, stem),
+                "UPDATE OR REPLACE segments SET stem = ?, file = ?, changed = ?, start = ? WHERE stem = ?",
+                (new, os.fsencode(file), now, start_of(new) or now, stem),
             )
 
-    def recovered(self, now: float) -> int:
-        """Whatever was in flight when its uploader ended is ready again, behind all that is due; how many."""
+    def recovered(self, now: float, but: Collection[str] = ()) -> int:
+        """Whatever was in flight when its uploader ended is ready again; how many.
+
+        One that has seen that twice goes behind all that is due: it may be what ends the uploader. *but*: stems that
+        are in flight now.
+        """
         with self._changing() as connection:
-            return connection.execute(
-                "UPDATE segments SET state = 'ready', due = ?, changed = ? WHERE state IN ('uploading', 'completing')",
-                (now, now),
-            ).rowcount
+            return queue.recover(connection, now, but)
 
     def uploading(self, stem: str, now: float) -> None:
         """A send begins; from here on the store may have the object, whatever the reply."""
-        self._change(stem, now, state=State.UPLOADING, perhaps_stored=1)
+        self._change(stem, now, state=State.UPLOADING, perhaps_stored=Sent.BEGUN)
 
     def verified(self, stem: str, now: float, *, key: str, size: int, checksum: str, etag: str = "") -> None:
         """The store has the object, proved by its checksum."""
@@ -159,9 +202,24 @@ class Ledger:
             stem, now, state=State.VERIFIED, key=key, size=size, checksum=checksum, etag=etag, error_code="", error=""
         )
 
-    def released(self, stem: str, error: EdgeCaptureError, now: float) -> None:
-        """The link failed, not the file: ready at once, behind the others, with no attempt counted."""
-        self._failed(stem, error, now, state=State.READY, due=now)
+    def released(self, stem: str, error: EdgeCaptureError, now: float, *, setback: bool = True) -> None:
+        """The link failed, not the file: ready at once, with no attempt counted.
+
+        A *setback* is to be noted when all was well before: with the second, it lets every other go first.
+        """
+        with self.together(), self._changing() as connection:
+            self._failed(stem, error, now, state=State.READY, due=now)
+            if setback:
+                queue.set_back(connection, stem)
+
+    def hurried(self, stems: Collection[str] | None, now: float) -> int:
+        """These segments (None: all) wait no longer for their next try, if they do; how many did."""
+        with self._changing() as connection:
+            return queue.hurry(connection, stems, now)
+
+    def returned(self, stem: str, now: float) -> None:
+        """The segment was not sent, or not to its end, because it was to stop: ready, as if nothing had been."""
+        self._change(stem, now, state=State.READY)
 
     def postponed(self, stem: str, error: EdgeCaptureError, now: float, *, attempts: int, due: float) -> None:
         """The file failed for the *attempts*-th time and is to be tried again at *due*."""
@@ -180,7 +238,10 @@ class Ledger:
         self._failed(stem, error, now, state=State.EVICTED)
 
     def _failed(self, stem: str, error: EdgeCaptureError, now: float, **changes: object) -> None:
-        self._change(stem, now, error_code=error.code, error=printable(str(error)), error_at=now, **changes)
+        said = printable(str(error))
+        self._change(
+            stem, now, error_code=error.code, error_scope=error.scope.value, error=said, error_at=now, **changes
+        )
 
     def _change(self, stem: str, now: float, **changes: object) -> None:
         assignments = ", ".join(f"{column} = ?" for column in changes)
@@ -190,7 +251,7 @@ class Ledger:
                 (*changes.values(), now, stem),
             )
 
-    # -- the link --------------------------------------------------------------------------------------------------
+    # -- the link, and how it goes ---------------------------------------------------------------------------------
 
     def link_lost(self, error: EdgeCaptureError, now: float) -> bool:
         """Every upload waits because of *error*; whether that is news."""
@@ -210,6 +271,11 @@ class Ledger:
         with self._changing() as connection:
             connection.execute("DELETE FROM link")
             return True
+
+    def progressed(self, progress: Progress) -> None:
+        """What another process's status is to show, until the next time."""
+        with self._changing() as connection:
+            connection.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, ?, ?, ?, ?)", astuple(progress))
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -231,14 +297,3 @@ class Ledger:
     def status(self) -> UploadStatus:
         with self._using() as connection:
             return status_in(connection)
-
-
-def _claim(lock: Path) -> int:
-    """A descriptor that keeps other writers out until it is closed, even by a kill. Raises BlockingIOError."""
-    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor

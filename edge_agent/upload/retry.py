@@ -3,9 +3,11 @@
 ============================================  ==============  ========================================================
 error                                         fate            what happens
 ============================================  ==============  ========================================================
+TransferStopped                               RETURN          no failure: it goes on when it may
 scope LINK, retryable                         RETRY_ALL       the breaker opens: 1 to 30 s, full jitter, for every file
 scope FILE, retryable                         RETRY_FILE      that file alone waits: 2 s, doubling, up to 5 min
 lost race (exists, gone, precondition)        RETRY_FILE      the next attempt looks again
+UploadGone                                    RETRY_FILE      the next attempt begins the upload anew
 ObjectConflict                                CONFLICT        object and file are both kept; the file goes to failed/
 scope FILE, not retryable                     QUARANTINE      the file goes to failed/ with its reason
 anything else                                 STOP            configuration or the spool itself: the uploader ends
@@ -25,6 +27,8 @@ from edge_agent.errors import (
     ObjectNotFound,
     PreconditionFailed,
     Scope,
+    TransferStopped,
+    UploadGone,
 )
 
 LINK_SHORTEST = 1.0
@@ -38,6 +42,7 @@ _DOUBLINGS = 32  # beyond any cap above; keeps the power of two finite after yea
 class Fate(enum.StrEnum):
     """What becomes of the file at hand, and of all others."""
 
+    RETURN = "return"
     RETRY_ALL = "retry_all"
     RETRY_FILE = "retry_file"
     QUARANTINE = "quarantine"
@@ -47,9 +52,11 @@ class Fate(enum.StrEnum):
 
 def fate_of(error: EdgeCaptureError) -> Fate:
     """What *error*, raised while one file was being uploaded, means."""
+    if isinstance(error, TransferStopped):
+        return Fate.RETURN
     if isinstance(error, ObjectConflict):
         return Fate.CONFLICT
-    if isinstance(error, ObjectExists | ObjectNotFound | PreconditionFailed):
+    if isinstance(error, ObjectExists | ObjectNotFound | PreconditionFailed | UploadGone):
         return Fate.RETRY_FILE
     if error.scope is Scope.FILE:
         return Fate.RETRY_FILE if error.retryable else Fate.QUARANTINE

@@ -15,7 +15,11 @@ from edge_agent.upload import schema
 
 
 class State(enum.StrEnum):
-    """Where a segment is in its life. The first three still wait in ``ready/``; the others are final."""
+    """Where a segment is in its life. The first three still wait in ``ready/``; the others are final.
+
+    VERIFIED: the store has it, whether or not retention has deleted the copy in ``uploaded/`` since. EVICTED: it left
+    ``ready/`` unsent, by the operator's policy or otherwise; a loss. QUARANTINED and CONFLICT lie in ``failed/``.
+    """
 
     READY = "ready"
     UPLOADING = "uploading"
@@ -30,9 +34,17 @@ WAITING = (State.READY, State.UPLOADING, State.COMPLETING)
 WAITING_SQL = "('ready', 'uploading', 'completing')"
 
 
+class Sent(enum.IntEnum):
+    """What the ledger knows of sends of a segment: false only when there was none."""
+
+    NEVER = 0
+    BEGUN = 1  # once at least
+    UNKNOWN = 2  # an earlier ledger, if there was one, may have known of some
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One segment. ``file`` is its name in ``ready/``; ``perhaps_stored`` says a send was begun, or may have been."""
+    """One segment. ``file`` is its name in ``ready/``; ``perhaps_stored`` is why the store may have it already."""
 
     stem: str
     file: str
@@ -40,7 +52,7 @@ class Row:
     size: int
     attempts: int
     due: float
-    perhaps_stored: bool
+    perhaps_stored: Sent
     key: str
     checksum: str
     etag: str
@@ -61,8 +73,29 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How it goes, as of ``at`` (epoch seconds): bytes a second lately, segments being sent, streams allowed.
+
+    ``paused`` is the reason, for a person, why nothing is sent, "" while something may be.
+    """
+
+    at: float
+    rate: float
+    in_flight: int
+    streams: int
+    paused: str
+
+
+FRESH_SECONDS = 30.0
+"""A note of progress that is older was left by an uploader that does not run any more (or hangs)."""
+
+
+@dataclass(frozen=True, slots=True)
 class UploadStatus:
-    """A snapshot. ``link`` is set while the breaker is open; ``last_error`` is the newest of any file or the link."""
+    """A snapshot. ``link`` is set while the breaker is open; ``last_error`` is the newest of any file or the link.
+
+    ``progress`` is the uploader's last note of how it goes, None before its first.
+    """
 
     counts: Mapping[State, int]
     waiting: int
@@ -71,6 +104,13 @@ class UploadStatus:
     link: Trouble | None
     last_error: Trouble | None
     last_success: Row | None
+    progress: Progress | None = None
+
+    def eta(self, now: float) -> float | None:
+        """Seconds until all that waits has been sent, at the rate of lately; None when nothing is being sent."""
+        if self.progress is None or self.progress.rate <= 0 or not 0 <= now - self.progress.at <= FRESH_SECONDS:
+            return None
+        return self.waiting_bytes / self.progress.rate
 
 
 COLUMNS = (
@@ -84,7 +124,7 @@ def row_of(values: sqlite3.Row) -> Row:
     fields = dict(values)
     fields["file"] = os.fsdecode(fields["file"])
     fields["state"] = State(fields["state"])
-    fields["perhaps_stored"] = bool(fields["perhaps_stored"])
+    fields["perhaps_stored"] = Sent(fields["perhaps_stored"])
     return Row(**fields)
 
 
@@ -115,6 +155,7 @@ def status_in(connection: sqlite3.Connection) -> UploadStatus:
     failed = connection.execute(
         "SELECT error_code, error, error_at, stem FROM segments WHERE error_code <> '' ORDER BY error_at DESC LIMIT 1"
     ).fetchone()
+    noted = connection.execute("SELECT at, rate, in_flight, streams, paused FROM progress").fetchone()
     link = None if broken is None else Trouble(*broken)
     errors = [trouble for trouble in (link, failed and Trouble(*failed)) if trouble]
     return UploadStatus(
@@ -125,4 +166,5 @@ def status_in(connection: sqlite3.Connection) -> UploadStatus:
         link=link,
         last_error=max(errors, key=lambda trouble: trouble.since, default=None),
         last_success=next(iter(recent_in(connection, 1, "state = 'verified'")), None),
+        progress=None if noted is None else Progress(*noted),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -43,6 +45,37 @@ MIGRATIONS = (
         since REAL NOT NULL
     );
     """,
+    """
+    CREATE TABLE unfinished (
+        stem TEXT PRIMARY KEY,
+        key TEXT NOT NULL,
+        upload_id TEXT NOT NULL,
+        part_size INTEGER NOT NULL,
+        inode TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        checksum TEXT NOT NULL,
+        begun REAL NOT NULL
+    ) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE segments ADD COLUMN start REAL NOT NULL DEFAULT 0;
+    ALTER TABLE segments ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE segments ADD COLUMN setbacks INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE segments ADD COLUMN unsettled INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE segments ADD COLUMN error_scope TEXT NOT NULL DEFAULT '';
+    UPDATE segments SET start = first_seen, unsettled = state IN ('ready', 'uploading', 'completing');
+    CREATE INDEX segments_turn ON segments (rank, start) WHERE state = 'ready';
+    CREATE INDEX segments_unsettled ON segments (unsettled) WHERE unsettled;
+    CREATE TABLE progress (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        at REAL NOT NULL,
+        rate REAL NOT NULL,
+        in_flight INTEGER NOT NULL,
+        streams INTEGER NOT NULL,
+        paused TEXT NOT NULL
+    );
+    """,
 )
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -51,6 +84,8 @@ _UNUSABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PE
 
 def printable(text: str) -> str:
     """*text* on one line, with control characters and what is no UTF-8, as odd file names have it, escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -99,6 +134,17 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None)
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def claim(lock: Path) -> int:
+    """A descriptor that keeps other writers out until it is closed, even by a kill. Raises BlockingIOError."""
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def prepare(connection: sqlite3.Connection) -> None:

@@ -1,145 +1,95 @@
-"""One segment to the store: checked against its sidecar, never overwriting, proved by checksum."""
+"""One segment to the store: resumable, never overwriting, proved by checksum."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-from edge_agent.durable import os_error
-from edge_agent.errors import (
-    IntegrityMismatch,
-    NameInvalid,
-    ObjectConflict,
-    ObjectExists,
-    ObjectNotFound,
-    VideoUnreadable,
-)
-from edge_agent.segment import MAX_STEM, Segment, SegmentName, video_key
-from edge_agent.spool import SIDECAR_SUFFIX, VIDEO_SUFFIX, Spool, stem_of
-from edge_agent.store.base import Checksum, ObjectInfo, ObjectStore
-from edge_agent.store.checksum import crc64nvme
-
-CONTENT_TYPE = "video/mp4"
+from edge_agent.clock import Clock
+from edge_agent.errors import EdgeCaptureError, ObjectExists
+from edge_agent.store.base import BLOCK, Body, FileSlice, ObjectInfo, ObjectStore
+from edge_agent.upload.comparison import found_instead, stored
+from edge_agent.upload.goodput import Goodput, Pace
+from edge_agent.upload.multipart import CONTENT_TYPE, InParts
+from edge_agent.upload.parts import SMALLEST_PART, goes_in_parts
+from edge_agent.upload.prepared import Prepared, changed, file_errors
+from edge_agent.upload.stale import abort_stale
+from edge_agent.upload.unfinished import UnfinishedUploads
 
 
-@contextmanager
-def _file_errors(video: Path) -> Iterator[None]:
-    """What the operating system says of one file counts against that file, unless the whole disk is at fault."""
-    try:
-        yield
-    except (PermissionError, IsADirectoryError) as error:
-        raise VideoUnreadable(
-            error.strerror or str(error), where=str(error.filename or video), fix="let the agent's user read it"
-        ) from error
-    except OSError as error:
-        raise os_error(error, error.filename or video) from error
+class Transfer:
+    """Stores segments in *store*; one serves all worker threads.
 
-
-def prepare(video: Path, spool: Spool, device: str, fields: tuple[str, ...]) -> Segment:
-    """The segment *video* is, with size and checksum that its file was just found to have.
-
-    A file without a sidecar must have a segment's name and be a video; its sidecar is then written beside it, so that
-    every later attempt says the same. Raises NameInvalid, VideoUnreadable (also when the file is not what its sidecar
-    says) or SpoolError.
+    *pace* is called with each number of bytes about to be sent; what it raises ends the upload at once, and the parts
+    sent so far are kept for the next attempt.
     """
-    if video.suffix != VIDEO_SUFFIX:
-        raise NameInvalid("is no segment", where=str(video), fix=f"segments end in {VIDEO_SUFFIX}")
-    if len(video.name) > MAX_STEM + len(VIDEO_SUFFIX):
-        raise NameInvalid("name is too long", where=str(video), fix=f"keep it within {MAX_STEM} characters")
-    with _file_errors(video):
-        segment = spool.sidecar(video)
-        known = segment is not None
-        if segment is None:
-            segment = _named(video, device, fields)
-        if segment.name.stem != stem_of(video):
-            raise NameInvalid(
-                f"sidecar is that of {segment.name}", where=str(video), fix="rename the file, or delete its sidecar"
-            )
-        found = segment.with_file(video.stat().st_size, crc64nvme(video).value)
-        if known and segment.crc64nvme and (found.size, found.crc64nvme) != (segment.size, segment.crc64nvme):
-            raise VideoUnreadable(
-                f"is not the file its sidecar tells of: {found.size} bytes with checksum {found.crc64nvme}, "
-                f"not {segment.size} with {segment.crc64nvme}",
-                where=str(video),
-                fix=f"look at it; to upload it as it is, delete its {SIDECAR_SUFFIX} file and put it back",
-            )
-        if found != segment:
-            spool.write_sidecar(video, found)
-        return found
 
+    def __init__(
+        self, store: ObjectStore, unfinished: UnfinishedUploads, clock: Clock, pace: Pace | None = None
+    ) -> None:
+        self._store = store
+        self._unfinished = unfinished
+        self._clock = clock
+        self._goodput = Goodput(pace)
+        self._in_parts = InParts(store, unfinished, clock, self._goodput)
 
-def _named(video: Path, device: str, fields: tuple[str, ...]) -> Segment:
-    from edge_agent.upload.probe import describe
+    @property
+    def sent(self) -> int:
+        """Bytes handed to the network so far, those of failed tries too."""
+        return self._goodput.sent
 
-    try:
-        name = SegmentName.parse(stem_of(video), fields)
-    except NameInvalid as error:
-        raise NameInvalid(error.what, where=str(video), fix=error.fix) from error
-    return describe(video, name, device)
+    @property
+    def rate(self) -> float | None:
+        """Bytes/s of one stream, smoothed; None before there was anything to measure."""
+        return self._goodput.rate
 
+    def upload(self, stem: str, prepared: Prepared, *, perhaps_stored: bool = False) -> ObjectInfo:
+        """Store *prepared*, *stem* to the ledger; returns only when the store has exactly these bytes.
 
-def upload(segment: Segment, video: Path, store: ObjectStore, *, perhaps_stored: bool = False) -> ObjectInfo:
-    """Store *video* under the segment's key; returns only when the store has exactly these bytes.
+        Goes on with what an earlier attempt began, whatever ended it. An object that is there already is compared:
+        equal is success. *perhaps_stored* asks first, which spares sending again what an earlier attempt delivered.
+        Raises ObjectConflict when the key holds other bytes, VideoUnreadable when the file is not what its sidecar
+        says, IntegrityMismatch when what arrived, or the file while it was read, is not what was prepared, UploadGone
+        when the store forgets what was begun again and again, StoreError, and SpoolError for the ledger.
+        """
+        with file_errors(prepared.video):
+            large = prepared.size > SMALLEST_PART
+            upload = self._in_parts.noted(stem, prepared) if large else None
+            if upload is None and perhaps_stored:
+                if info := stored(prepared, self._store):
+                    return info
+                upload = self._in_parts.adopted(stem, prepared) if large else None
+            if upload is None and not goes_in_parts(prepared.size, self._goodput.rate):
+                return self._put(prepared)
+            return self._in_parts.send(stem, prepared, upload)
 
-    An object that is there already is compared: equal is success. *perhaps_stored* asks first, which spares sending
-    again what an earlier attempt delivered. Raises ObjectConflict when the key holds other bytes, IntegrityMismatch
-    when what arrived, or the file while it was read, is not what was prepared, and StoreError.
-    """
-    key = video_key(segment)
-    with _file_errors(video):
-        before = _identity(video)
-        info = _stored(key, segment, store) if perhaps_stored else None
-        if info is None:
-            info = _put(key, segment, video, store)
-        if _identity(video) != before:
-            raise IntegrityMismatch("file changed while it was uploaded", where=str(video))
-    return info
+    def abort_stale(self, device: str) -> int:
+        """Abort the uploads of *device* that nobody will go on with; how many. Raises StoreError, SpoolError."""
+        return abort_stale(self._store, self._unfinished, device, self._clock.now())
 
-
-def _stored(key: str, segment: Segment, store: ObjectStore) -> ObjectInfo | None:
-    """The object, if the store proves by a checksum that it is the segment's; None proves nothing."""
-    try:
-        info = store.head(key)
-    except ObjectNotFound:
-        return None
-    return info if info.size == segment.size and info.checksum == _expected(segment) else None
-
-
-def _put(key: str, segment: Segment, video: Path, store: ObjectStore) -> ObjectInfo:
-    try:
-        info = store.put_if_absent(key, video, content_type=CONTENT_TYPE, metadata=segment.to_metadata())
-    except ObjectExists as error:
-        info = store.head(key)
-        if not _same(info, segment, store):
-            raise ObjectConflict(
-                f"holds {info.size} bytes that are not those of {video.name}",
-                where=store.uri(key),
-                fix="compare the two; remove the wrong object, then put the file back into ready/",
-            ) from error
+    def _put(self, prepared: Prepared) -> ObjectInfo:
+        prepared.ensure_unchanged()
+        try:
+            info = self._put_once(prepared)
+        except ObjectExists:
+            return found_instead(prepared, self._store)
+        except EdgeCaptureError as error:
+            if prepared.has_changed():  # a file that shrinks ends a put in many ways
+                raise changed(prepared.video) from error
+            raise
+        prepared.ensure_unchanged()
         return info
-    if info.checksum is None:
-        info = store.head(key)
-    if not _same(info, segment, store):
-        raise IntegrityMismatch("stored other bytes than were sent", where=store.uri(key))
-    return info
 
-
-def _same(info: ObjectInfo, segment: Segment, store: ObjectStore) -> bool:
-    """Whether the object is the segment's file; its bytes are read when the store has no checksum of our kind."""
-    if info.size != segment.size:
-        return False
-    expected = _expected(segment)
-    if info.checksum is not None and info.checksum.algorithm == expected.algorithm:
-        return info.checksum == expected
-    with store.checkout(info.key) as copy:
-        return crc64nvme(copy) == expected
-
-
-def _expected(segment: Segment) -> Checksum:
-    return Checksum("CRC64NVME", segment.crc64nvme)
-
-
-def _identity(video: Path) -> tuple[int, int, int]:
-    found = video.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    def _put_once(self, prepared: Prepared) -> ObjectInfo:
+        started = self._clock.monotonic()
+        body: Body = FileSlice(prepared.video, 0, prepared.size, self._goodput.passing)
+        if prepared.content is not None:
+            body = prepared.content
+            for offset in range(0, len(body), BLOCK):
+                self._goodput.passing(min(BLOCK, len(body) - offset))
+        info = self._store.put_if_absent(
+            prepared.key,
+            body,
+            content_type=CONTENT_TYPE,
+            metadata=prepared.segment.to_metadata(),
+            checksum=prepared.checksum,
+        )
+        self._goodput.measured(prepared.size, self._clock.monotonic() - started)
+        return info

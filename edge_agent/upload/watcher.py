@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ import structlog
 from watchdog.events import FileClosedEvent, FileCreatedEvent, FileMovedEvent, FileSystemEvent, FileSystemEventHandler
 
 from edge_agent.spool import SIDECAR_SUFFIX
+
+Arrived = Callable[[str], object]
+"""Called with a file's name, on the watcher's thread."""
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
@@ -21,14 +25,16 @@ _ARRIVALS: tuple[type[FileSystemEvent], ...] = (FileCreatedEvent, FileMovedEvent
 class Watcher:
     """Sets *wake* when a file other than a sidecar or a hidden one arrives in *directory* (flat).
 
+    *arrived* is told its name before that.
+
     Never raises for what the kernel refuses (inotify limits, no such directory) and never promises an event. Call
     :meth:`ensure` before every rescan: it starts the observer, and starts it anew when it died or the directory is
     another one.
     """
 
-    def __init__(self, directory: Path, wake: threading.Event) -> None:
+    def __init__(self, directory: Path, wake: threading.Event, arrived: Arrived | None = None) -> None:
         self._directory = directory
-        self._handler = _Arrivals(wake)
+        self._handler = _Arrivals(wake, arrived)
         self._observer: BaseObserver | None = None
         self._watched: tuple[int, int] | None = None
         self._complained = ""
@@ -88,10 +94,13 @@ class Watcher:
 
 
 class _Arrivals(FileSystemEventHandler):
-    def __init__(self, wake: threading.Event) -> None:
+    def __init__(self, wake: threading.Event, arrived: Arrived | None) -> None:
         self._wake = wake
+        self._arrived = arrived
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         name = Path(os.fsdecode(event.dest_path or event.src_path)).name
         if isinstance(event, _ARRIVALS) and not name.startswith(".") and not name.endswith(SIDECAR_SUFFIX):
+            if self._arrived is not None:
+                self._arrived(name)
             self._wake.set()

@@ -28,6 +28,7 @@ from edge_agent.errors import (
     StoreUnreachable,
 )
 from edge_agent.store import ObjectStore
+from edge_agent.store.base import Part
 from edge_agent.store.checksum import crc64nvme
 from edge_agent.store.s3 import S3Store
 from tests.support.http_server import Answer, Request, http_server
@@ -47,6 +48,12 @@ CALLS: dict[str, Callable[[ObjectStore], object]] = {
     "put_if_absent": lambda store: store.put_if_absent("a", b"1"),
     "put_if_match": lambda store: store.put_if_match("a", b"1", "etag"),
     "delete": lambda store: store.delete("a"),
+    "create_multipart": lambda store: store.create_multipart("a"),
+    "upload_part": lambda store: store.upload_part("a", "id", 1, b"1"),
+    "list_parts": lambda store: store.list_parts("a", "id"),
+    "complete_multipart": lambda store: store.complete_multipart("a", "id", [Part(1, 1, "e")], crc64nvme(b"1")),
+    "abort_multipart": lambda store: store.abort_multipart("a", "id"),
+    "list_multiparts": lambda store: list(store.list_multiparts()),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 

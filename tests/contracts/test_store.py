@@ -380,11 +380,11 @@ def test_a_uri_leads_back_to_its_key_and_only_in_its_own_store(store: ObjectStor
         assert store.key_of(foreign) is None
 
 
-def test_a_url_opens_the_store_it_names(store: ObjectStore, moto_endpoint: str) -> None:
+def test_a_url_opens_the_store_it_names(store: ObjectStore) -> None:
     """open_store with the store's own URL reaches the same objects, under the same name and URIs."""
     store.put("a", b"1")
     if isinstance(store, S3Store):
-        again = open_store(f"s3://{store.name}", endpoint_url=moto_endpoint)
+        again = open_store(f"s3://{store.name}", endpoint_url=store.client.meta.endpoint_url)
     else:
         again = open_store(store.uri("a").removesuffix("/a"))
     again.check()

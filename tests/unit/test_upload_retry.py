@@ -33,12 +33,14 @@ FATES = {
     errors.ObjectNotFound: Fate.RETRY_FILE,
     errors.ObjectExists: Fate.RETRY_FILE,
     errors.PreconditionFailed: Fate.RETRY_FILE,
+    errors.UploadGone: Fate.RETRY_FILE,
     errors.ObjectConflict: Fate.CONFLICT,
     errors.IntegrityMismatch: Fate.RETRY_FILE,
     errors.ContainerMissing: Fate.RETRY_ALL,
     errors.CredentialsRefused: Fate.RETRY_ALL,
     errors.StoreUnreachable: Fate.RETRY_ALL,
     errors.StoreThrottled: Fate.RETRY_ALL,
+    errors.TransferStopped: Fate.RETURN,
 }
 DECLARED = [
     kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.EdgeCaptureError)

@@ -1,0 +1,115 @@
+"""What an upload takes of the link: no more than it may, nothing while it is paused, and all of it in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from edge_agent.clock import SystemClock
+from edge_agent.control.commands import PauseUpload, ResumeUpload
+from edge_agent.control.desired import DesiredState
+from edge_agent.store.s3 import S3Store
+from tests.support.proxy import Proxy
+from tests.support.upload import FIELDS
+from tests.support.uploading import MIB, Shelf, job_for, uploading
+from tests.support.wait import until
+
+# A wall clock whose distance from the machine's, in seconds, stands in a file.
+SHIFTED = """
+from datetime import timedelta
+from pathlib import Path
+from edge_agent.clock import SystemClock
+real = SystemClock.now
+SystemClock.now = lambda self: real(self) + timedelta(seconds=float(Path({offset!r}).read_text() or 0))
+"""
+NOTICED = 1.0  # seconds until a change is in force
+CLOCK = SystemClock()
+
+
+def received_in(link: Proxy, seconds: float) -> float:
+    """Bytes a second that arrive in the next *seconds*."""
+    began, before = CLOCK.monotonic(), link.received()
+    until(lambda: CLOCK.monotonic() - began >= seconds, "time to measure")
+    return (link.received() - before) / (CLOCK.monotonic() - began)
+
+
+def set_clock(offset: Path, moment: datetime) -> None:
+    scratch = offset.with_suffix(".new")
+    scratch.write_text(str((moment - datetime.now(UTC)).total_seconds()))
+    scratch.replace(offset)
+
+
+def test_bandwidth_and_window(
+    shelf: Shelf, link: Proxy, s3_store: S3Store, storm: bool, tmp_path: Path, account: Callable[..., None]
+) -> None:
+    """The limit is kept, a window that pauses stops a transfer within a second, and after it everything gets there."""
+    rounds, rate = (5, MIB) if storm else (1, MIB)
+    seconds = 10.0 if storm else 4.0
+    offset = tmp_path / "offset"
+    inside = datetime.now(UTC) + timedelta(days=1)
+    outside = inside + timedelta(hours=1)
+    begin, end = (moment.astimezone() for moment in (inside - timedelta(minutes=5), inside + timedelta(minutes=5)))
+    window = f"{begin:%H:%M}-{end:%H:%M}"
+    set_clock(offset, outside)
+    for _ in range(int(rounds * (seconds + 3))):
+        shelf.add(MIB)
+    job = job_for(shelf.spool, s3_store.bucket, link.url, bandwidth=float(rate), timetable={window: 0.0})
+    measured, leaked = [], 0.0
+    with uploading(job, SHIFTED.format(offset=str(offset))) as uploader:
+        for _ in range(rounds):
+            seen = link.received()
+            until(lambda seen=seen: link.received() > seen + MIB // 2, "the transfers to be under way")  # type: ignore[misc]
+            measured.append(received_in(link, seconds) / rate)
+            set_clock(offset, inside)
+            received_in(link, NOTICED)
+            leaked = max(leaked, received_in(link, 1.0))
+            set_clock(offset, outside)
+        shelf.wait_until_sent(uploader, 60 + shelf.bytes / rate)
+    shelf.assert_stored_once(s3_store)
+    assert all(0.9 <= share <= 1.03 for share in measured), measured
+    assert leaked == 0
+    account(
+        f"limit and window, {rounds} times",
+        "nothing",
+        f"{min(measured):.1%} to {max(measured):.1%} of the limit, 0 bytes in the window",
+    )
+
+
+def test_pause_midpart(shelf: Shelf, link: Proxy, s3_store: S3Store, storm: bool, account: Callable[..., None]) -> None:
+    """A pause by command ends a put in flight within a second, costs no attempt, and loses nothing."""
+    pauses = 20 if storm else 2
+    shelf.add(12 * MIB)
+    desired = DesiredState(shelf.spool.root, FIELDS)
+    leaked = 0.0
+    with uploading(job_for(shelf.spool, s3_store.bucket, link.url, bandwidth=4.0 * MIB)) as uploader:
+        for _ in range(pauses):
+            seen = link.received()
+            until(lambda seen=seen: link.received() > seen, "a transfer to be under way")  # type: ignore[misc]
+            desired.apply_upload(PauseUpload(), "shell:me", datetime.now(UTC))
+            received_in(link, NOTICED)
+            leaked = max(leaked, received_in(link, 0.5))
+            desired.apply_upload(ResumeUpload(), "shell:me", datetime.now(UTC))
+        shelf.wait_until_sent(uploader)
+        assert not uploader.said("upload_postponed")
+    shelf.assert_stored_once(s3_store)
+    assert leaked == 0
+    account(f"{pauses} pauses in a transfer", "nothing", f"{(link.received() - shelf.bytes) / MIB:.1f} MiB sent again")
+
+
+def test_on_demand(shelf: Shelf, link: Proxy, s3_store: S3Store, account: Callable[..., None]) -> None:
+    """Nothing at all goes over a metered link until somebody says so, and nothing after the time they gave."""
+    shelf.add(MIB)
+    desired = DesiredState(shelf.spool.root, FIELDS)
+    with uploading(job_for(shelf.spool, s3_store.bucket, link.url, on_demand=True)) as uploader:
+        assert received_in(link, 2.0) == 0
+        assert link.exchanges == []
+        now = datetime.now(UTC)
+        desired.apply_upload(ResumeUpload(now + timedelta(seconds=5)), "shell:me", now)
+        shelf.wait_until_sent(uploader)
+        until(lambda: datetime.now(UTC) > now + timedelta(seconds=6), "the end of the order")
+        requests = len(link.exchanges)
+        shelf.add(MIB)
+        assert received_in(link, 2.0) == 0
+        assert len(link.exchanges) == requests
+    account("a metered link", "nothing", "no request but while it was asked for")
