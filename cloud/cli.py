@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 import typer
 from rich.console import Console
 
-from cloud import logs
-from cloud.extract import Target, extract, find
+from cloud import cli_fsck, cli_queue, logs
+from cloud.cli_options import ConfigFile, Endpoint, Every, Fields, Seconds, count, open_dataset, settings_of, show
+from cloud.dataset.index import VideoIndex
+from cloud.extract import Extractor, Target, extract, find
 from cloud.pipeline import Progress, Result
-from cloud.settings import Settings, StoreSettings, load
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 from edge_agent.store import ObjectStore
@@ -31,18 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Every = Annotated[int | None, typer.Option("--every", min=1, metavar="N", help="Sample every Nth frame.")]
-Seconds = Annotated[float | None, typer.Option("--seconds", metavar="T", help="Sample one frame per T seconds.")]
-Fields = Annotated[
-    str | None, typer.Option("--fields", metavar="A,B", help="Class fields in names, in order. [default: color,object]")
-]
-Endpoint = Annotated[
-    str | None, typer.Option("--endpoint-url", metavar="URL", help="S3-compatible server; AWS when not given.")
-]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings in YAML, see config/cloud.yaml.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -66,6 +53,7 @@ def _top(
 def extract_command(
     videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, directories, s3://bucket/prefix.")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="Dataset: a directory or s3://bucket.")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Videos at once, a process each.")] = 1,
     every: Every = None,
     seconds: Seconds = None,
     fields: Fields = None,
@@ -75,18 +63,24 @@ def extract_command(
     """Make frames, contact sheet, index and manifest lines of videos.
 
     A video is named <color>_<object>_<take>, for instance blue_box_1.mp4. A bad video is reported at the end and holds
-    up no other. Videos that were extracted before with the same settings cost next to nothing.
+    up no other. Videos that were extracted before with the same settings cost next to nothing. With --jobs, a process
+    that is killed for want of memory fails its video alone; the report keeps the order of the videos.
     """
-    settings = _settings(config, every, seconds, fields, endpoint_url, dataset=out)
+    settings = settings_of(config, every, seconds, fields, endpoint_url, dataset=out)
     targets = find(videos, endpoint_url)
-    dataset = _dataset(settings)
+    dataset = open_dataset(settings)
     with _bars(len(targets)) as started:
-        results, failures = extract(targets, dataset, settings, SystemClock(), started)
-    _summary(results, dataset)
+        if jobs > 1:
+            from cloud.jobs import extract_at_once
+
+            results, failures = extract_at_once(targets, settings, min(jobs, len(targets)), started)
+        else:
+            results, failures = extract(targets, Extractor(settings, dataset, SystemClock()), started)
+    _summary(results, dataset, settings.price_per_label)
     for failure in failures:
-        _error(failure.error)
+        show(failure.error)
     if failures:
-        typer.echo(f"{len(failures)} of {_count(len(targets), 'video')} failed", err=True)
+        typer.echo(f"{len(failures)} of {count(len(targets), 'video')} failed", err=True)
         raise typer.Exit(1)
 
 
@@ -106,13 +100,14 @@ def watch_command(
 
     Stores are directories or s3://bucket. Every setting can also be given as EDGE_CLOUD_<NAME> in the environment.
     """
-    from cloud.handler import EventHandler
-    from cloud.watch import Bell, Watch, terminating
+    from cloud.bell import Bell, terminating
+    from cloud.engine import EventHandler
+    from cloud.watch import Watch
 
-    settings = _settings(config, every, seconds, fields, endpoint_url, dataset=dataset, raw=raw)
+    settings = settings_of(config, every, seconds, fields, endpoint_url, dataset=dataset, raw=raw)
     if settings.raw is None:
         raise ConfigInvalid("raw: is missing", where=str(config or "settings"), fix="say where videos land: --raw")
-    store, results = _dataset(settings), list[Result]()
+    store, results = open_dataset(settings), list[Result]()
     logs.to_people()
     clock, bell = SystemClock(), Bell()
     handler = EventHandler(settings, clock, bell.check, results.append if once else None)
@@ -121,57 +116,12 @@ def watch_command(
         if not once:
             return watch.run()
         failures = watch.run_once()
-    _summary(results, store)
+    _summary(results, store, settings.price_per_label)
     for error in failures:
-        _error(error)
+        show(error)
     if failures:
         raise typer.Exit(1)
     return None
-
-
-def _settings(
-    config: Path | None,
-    every: int | None,
-    seconds: float | None,
-    fields: str | None,
-    endpoint_url: str | None,
-    **stores: str | None,
-) -> Settings:
-    """Settings of file, environment and command line; the last wins."""
-    if every is not None and seconds is not None:
-        raise ConfigInvalid("--every and --seconds exclude each other", fix="give one of them")
-    overrides: dict[str, Any] = {"fields": fields} if fields is not None else {}
-    if every is not None or seconds is not None:
-        overrides["sampling"] = {"every": every} if every is not None else {"seconds": seconds}
-    for name, url in stores.items():
-        if url is not None:
-            overrides[name] = {"url": url}
-    settings = load(config, os.environ, overrides)
-    if endpoint_url is None:
-        return settings
-    update = {"endpoint_url": endpoint_url}
-    raw = settings.raw.model_copy(update=update) if settings.raw else None
-    return settings.model_copy(update={"raw": raw, "dataset": settings.dataset.model_copy(update=update)})
-
-
-def _dataset(settings: Settings) -> ObjectStore:
-    """The dataset store, reachable; a directory is made when it is not there."""
-    directory = _directory(settings.dataset)
-    if directory is not None:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigInvalid(f"cannot be made a directory: {error.strerror}", where=str(directory)) from error
-    store = settings.dataset.open()
-    store.check()
-    return store
-
-
-def _directory(store: StoreSettings) -> Path | None:
-    parts = urlsplit(store.url)
-    if parts.scheme not in ("", "file"):
-        return None
-    return Path(unquote(parts.path) if parts.scheme else store.url).expanduser()
 
 
 @contextmanager
@@ -184,18 +134,18 @@ def _bars(total: int) -> Iterator[Callable[[Target], Callable[[Progress], None]]
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         every_video, one_video = bars.add_task("videos", total=total), bars.add_task("", total=None)
-        count = iter(range(total))
+        position = iter(range(total))
 
         def started(target: Target) -> Callable[[Progress], None]:
-            bars.update(every_video, completed=next(count))
+            bars.update(every_video, completed=next(position))
             bars.reset(one_video, description=target.label, total=None)
             return lambda done: bars.update(one_video, completed=done.decoded, total=done.expected)
 
         yield started
 
 
-def _summary(results: Sequence[Result], dataset: ObjectStore) -> None:
-    """What was made, and where it lies."""
+def _summary(results: Sequence[Result], dataset: ObjectStore, price_per_label: float) -> None:
+    """What was made, what the judges saved, and where it lies."""
     frames = lines = 0
     manifests: dict[str, None] = {}
     for result in results:
@@ -209,13 +159,20 @@ def _summary(results: Sequence[Result], dataset: ObjectStore) -> None:
         )
         frames, lines = frames + len(index.frames), lines + len(index.kept)
         manifests[index.manifest] = None
-    typer.echo(f"{_count(len(results), 'video')}, {_count(frames, 'frame')}, {_count(lines, 'manifest line')}")
+    typer.echo(f"{count(len(results), 'video')}, {count(frames, 'frame')}, {count(lines, 'manifest line')}")
+    _savings([result.index for result in results if result.index is not None], price_per_label)
     for key in manifests:
         typer.echo(f"manifest {_place(dataset, key)}")
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def _savings(indexes: Sequence[VideoIndex], price_per_label: float) -> None:
+    """What is to be labelled, at what price, and what each judge saved of it; nothing where nothing was judged."""
+    from cloud.judge.savings import lines, savings, total
+
+    whole = total(savings(index.frames, price_per_label) for index in indexes)
+    if whole.frames:
+        for line in lines(whole):
+            typer.echo(line)
 
 
 def _place(store: ObjectStore, key: str) -> str:
@@ -223,9 +180,9 @@ def _place(store: ObjectStore, key: str) -> str:
     return unquote(urlsplit(uri).path) if uri.startswith("file://") else uri
 
 
-def _error(error: EdgeCaptureError) -> None:
-    for line in str(error).splitlines():
-        typer.echo(f"error: {line}", err=True)
+app.command("worker")(cli_queue.worker)
+app.command("backfill")(cli_queue.backfill)
+app.command("fsck")(cli_fsck.fsck)
 
 
 def main() -> None:
@@ -233,7 +190,7 @@ def main() -> None:
     try:
         app()
     except EdgeCaptureError as error:
-        _error(error)
+        show(error)
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

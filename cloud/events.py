@@ -1,8 +1,9 @@
 """What woke us: notifications of every route, read into :class:`ObjectRef`.
 
-Known are S3 notifications (direct, through SQS, through SNS, through SNS and SQS), and EventBridge's "Object Created"
-(direct or through SQS). Events come at least once and in any order, so a reference is a hint: the store is asked.
-Keys are decoded here and nowhere else: S3 notifications carry them URL-encoded with ``+`` for a blank, EventBridge raw.
+Known are S3 notifications (direct, through SQS, through SNS, through SNS and SQS), EventBridge's "Object Created" and
+"Object Deleted" (direct or through SQS), and the tasks of S3 Batch Operations. Events come at least once and in any
+order, so a reference is a hint: the store is asked. Keys are decoded here and nowhere else: S3 notifications carry them
+URL-encoded with ``+`` for a blank, EventBridge raw.
 ``eventVersion`` is not compared: AWS adds fields under a new minor version at any time.
 """
 
@@ -12,21 +13,36 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from cloud.event_shapes import (
+    BridgeDetail,
+    BridgeObject,
+    Bucket,
+    Invocation,
+    S3Object,
+    S3Record,
+    SnsRecord,
+    SqsRecord,
+    unknown,
+    validated,
+)
 from edge_agent.errors import EventInvalid
 from edge_agent.segment import format_moment
 
 CREATED = "ObjectCreated:"
+REMOVED = "ObjectRemoved:"
+_BRIDGE_CREATED, _BRIDGE_DELETED = "Object Created", "Object Deleted"
 _MAX_WRAPPING = 4  # EventBridge or S3 in SNS in SQS is two; more is no route AWS offers
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """An object an event names, with what the event says of its version; None where it does not say."""
+    """An object an event names, with what the event says of its version; None where it does not say.
+
+    ``removed``: the event says that somebody deleted it.
+    """
 
     bucket: str
     key: str
@@ -34,6 +50,7 @@ class ObjectRef:
     etag: str | None = None
     size: int | None = None
     sequencer: str | None = None
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,74 +65,75 @@ class Message:
     fault: EventInvalid | None = None
 
 
-class _Outside(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=False)
+@dataclass(frozen=True, slots=True)
+class BatchTask:
+    """One object an S3 Batch Operations job asks for, under the id it wants to hear about it."""
+
+    id: str
+    ref: ObjectRef
 
 
-_M = TypeVar("_M", bound=_Outside)
+@dataclass(frozen=True, slots=True)
+class BatchInvocation:
+    """What S3 Batch Operations asks for at once; ``schema`` and ``id`` go back to it unchanged."""
 
-
-class _Bucket(_Outside):
-    name: str = Field(min_length=1)
-
-
-class _S3Object(_Outside):
-    key: str = Field(min_length=1)
-    size: int | None = None
-    etag: str | None = Field(default=None, alias="eTag")
-    version_id: str | None = Field(default=None, alias="versionId")
-    sequencer: str | None = None
-
-
-class _S3Entity(_Outside):
-    bucket: _Bucket
-    object: _S3Object
-
-
-class _S3Record(_Outside):
-    name: str = Field(alias="eventName")
-    s3: _S3Entity
-
-
-class _BridgeObject(_Outside):
-    key: str = Field(min_length=1)
-    size: int | None = None
-    etag: str | None = None
-    version_id: str | None = Field(default=None, alias="version-id")
-    sequencer: str | None = None
-
-
-class _BridgeDetail(_Outside):
-    bucket: _Bucket
-    object: _BridgeObject
-
-
-class _SqsRecord(_Outside):
-    message_id: str = Field(alias="messageId", min_length=1)
-    body: str
-
-
-class _SnsEnvelope(_Outside):
-    message: str = Field(alias="Message")
-
-
-class _SnsRecord(_Outside):
-    sns: _SnsEnvelope = Field(alias="Sns")
+    schema: str
+    id: str
+    tasks: tuple[BatchTask, ...]
 
 
 def messages(event: object) -> list[Message]:
     """*event* by unit of acknowledgement: one per SQS message, else exactly one. Never raises EventInvalid itself."""
-    records = event.get("Records") if isinstance(event, Mapping) else None
-    if isinstance(records, list) and records and all(_source(record) == "aws:sqs" for record in records):
-        return [_sqs_message(record) for record in records]
+    if isinstance(event, Mapping) and is_queue_batch(event):
+        return [sqs_message(record) for record in event["Records"]]
     try:
         return [Message(None, tuple(parse(event)))]
     except EventInvalid as error:
         return [Message(None, fault=error)]
 
 
+def is_queue_batch(event: Mapping[str, Any]) -> bool:
+    """Whether *event* is a batch of SQS messages, as Lambda hands them over."""
+    records = event.get("Records")
+    return isinstance(records, list) and bool(records) and all(_source(record) == "aws:sqs" for record in records)
+
+
+def sqs_message(record: object) -> Message:
+    """The message in *record* of a queue batch. Never raises EventInvalid itself."""
+    try:
+        message = validated(SqsRecord, record)
+    except EventInvalid as error:
+        known = record.get("messageId") if isinstance(record, Mapping) else None
+        return Message(str(known or ""), fault=error)
+    return queue_message(message.message_id, message.body)
+
+
+def queue_message(identifier: str, body: str) -> Message:
+    """The message *identifier* with *body*, as SQS itself hands it over. Never raises EventInvalid itself."""
+    try:
+        return Message(identifier, tuple(parse(body)))
+    except EventInvalid as error:
+        return Message(identifier, fault=error)
+
+
+def batch_invocation(event: object) -> BatchInvocation:
+    """What S3 Batch Operations asks for in *event* (schema 1.0 or 2.0). Raises EventInvalid."""
+    invocation = validated(Invocation, event)
+    tasks = []
+    for task in invocation.tasks:
+        bucket = task.bucket or (task.bucket_arn or "").rpartition(":")[2]
+        if not bucket:
+            raise unknown("has a task without a bucket")
+        # Keys are URL-encoded here too ("Invoke AWS Lambda function", S3 user guide); no version is "" or null.
+        tasks.append(BatchTask(task.id, ObjectRef(bucket, decode_key(task.key), task.version_id or None)))
+    return BatchInvocation(invocation.schema_version, invocation.id, tuple(tasks))
+
+
 def parse(event: object) -> list[ObjectRef]:
-    """The created objects that *event* (JSON text, bytes or document) names. Raises EventInvalid."""
+    """The objects created or removed that *event* (JSON text, bytes or document) names. Raises EventInvalid.
+
+    What a lifecycle rule let expire is not removed: frames and lines are meant to outlive their video.
+    """
     return _parse(event, _MAX_WRAPPING)
 
 
@@ -155,7 +173,7 @@ def s3_notification(ref: ObjectRef, moment: datetime, region: str = "us-east-1")
 def _parse(event: object, depth: int) -> list[ObjectRef]:
     document = _document(event)
     if depth == 0:
-        raise _unknown("is wrapped too many times")
+        raise unknown("is wrapped too many times")
     if document.get("Event") == "s3:TestEvent":
         return []
     if document.get("source") == "aws.s3" and "detail-type" in document:
@@ -164,46 +182,39 @@ def _parse(event: object, depth: int) -> list[ObjectRef]:
         return _parse(document["Message"], depth - 1)
     records = document.get("Records")
     if not isinstance(records, list):
-        raise _unknown(f"has the keys {', '.join(sorted(map(str, document)))[:120] or 'of an empty object'}")
+        raise unknown(f"has the keys {', '.join(sorted(map(str, document)))[:120] or 'of an empty object'}")
     return [ref for record in records for ref in _record(record, depth)]
 
 
 def _record(record: object, depth: int) -> list[ObjectRef]:
     source = _source(record)
     if source == "aws:sqs":
-        return _parse(_validated(_SqsRecord, record).body, depth - 1)
+        return _parse(validated(SqsRecord, record).body, depth - 1)
     if source == "aws:sns":
-        return _parse(_validated(_SnsRecord, record).sns.message, depth - 1)
+        return _parse(validated(SnsRecord, record).sns.message, depth - 1)
     if not source.endswith(":s3"):  # S3-compatible servers say minio:s3 and the like
-        raise _unknown(f"has a record of {source[:60] or 'no event source'}")
-    notice = _validated(_S3Record, record)
-    if not notice.name.removeprefix("s3:").startswith(CREATED):
+        raise unknown(f"has a record of {source[:60] or 'no event source'}")
+    notice = validated(S3Record, record)
+    name = notice.name.removeprefix("s3:")
+    if not name.startswith((CREATED, REMOVED)):
         return []
-    return [_ref(notice.s3.bucket, notice.s3.object, decode_key(notice.s3.object.key))]
+    found = notice.s3.object
+    return [_ref(notice.s3.bucket, found, decode_key(found.key), removed=name.startswith(REMOVED))]
 
 
 def _bridge(document: Mapping[str, Any]) -> list[ObjectRef]:
-    if document["detail-type"] != "Object Created":
+    kind = document["detail-type"]
+    if kind not in (_BRIDGE_CREATED, _BRIDGE_DELETED):
         return []
-    detail = _validated(_BridgeDetail, document.get("detail"))
-    return [_ref(detail.bucket, detail.object, detail.object.key)]
+    detail = validated(BridgeDetail, document.get("detail"))
+    if kind == _BRIDGE_DELETED and detail.reason != "DeleteObject":  # the other one is "Lifecycle Expiration"
+        return []
+    return [_ref(detail.bucket, detail.object, detail.object.key, removed=kind == _BRIDGE_DELETED)]
 
 
-def _ref(bucket: _Bucket, found: _S3Object | _BridgeObject, key: str) -> ObjectRef:
+def _ref(bucket: Bucket, found: S3Object | BridgeObject, key: str, *, removed: bool) -> ObjectRef:
     etag = found.etag.strip('"') if found.etag else None
-    return ObjectRef(bucket.name, key, found.version_id or None, etag, found.size, found.sequencer)
-
-
-def _sqs_message(record: object) -> Message:
-    try:
-        message = _validated(_SqsRecord, record)
-    except EventInvalid as error:
-        known = record.get("messageId") if isinstance(record, Mapping) else None
-        return Message(str(known or ""), fault=error)
-    try:
-        return Message(message.message_id, tuple(parse(message.body)))
-    except EventInvalid as error:
-        return Message(message.message_id, fault=error)
+    return ObjectRef(bucket.name, key, found.version_id or None, etag, found.size, found.sequencer, removed)
 
 
 def _source(record: object) -> str:
@@ -217,23 +228,7 @@ def _document(event: object) -> Mapping[str, Any]:
         try:
             event = json.loads(event)
         except (ValueError, RecursionError) as error:
-            raise _unknown("is no JSON") from error
+            raise unknown("is no JSON") from error
     if not isinstance(event, Mapping):
-        raise _unknown(f"is a {type(event).__name__}, not an object")
+        raise unknown(f"is a {type(event).__name__}, not an object")
     return event
-
-
-def _validated(model: type[_M], value: object) -> _M:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        path = ".".join(str(part) for part in first["loc"]) or "record"
-        raise _unknown(f"has a bad {path} ({first['msg']})") from error
-
-
-def _unknown(why: str) -> EventInvalid:
-    return EventInvalid(
-        f"event is of an unknown shape: it {why}",
-        fix="send S3 notifications, directly or through SQS, SNS or EventBridge",
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,17 +11,17 @@ from cloud.events import ObjectRef
 from cloud.local import LocalVideos
 from cloud.origin import is_video
 from cloud.pipeline import Progress, Result, Videos, process
-from cloud.settings import Settings
+from cloud.settings import Settings, StoreSettings
 from edge_agent.clock import Clock
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError, Scope
-from edge_agent.store import ObjectStore, open_store
+from edge_agent.store import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A video to extract: where it is read from, and its key there."""
+    """A video to extract: the store it is read from, None for a plain file, and its key there (a file's path)."""
 
-    store: Videos
+    store: StoreSettings | None
     key: str
 
     @property
@@ -37,51 +37,72 @@ class Failure:
     error: EdgeCaptureError
 
 
+@dataclass(slots=True)
+class Extractor:
+    """Processes targets into one data set; stores are opened at first use and kept."""
+
+    settings: Settings
+    dataset: ObjectStore
+    clock: Clock
+    _open: dict[StoreSettings | None, Videos] = field(default_factory=lambda: {None: LocalVideos()})
+
+    def one(self, target: Target, listener: Callable[[Progress], None] | None = None) -> Result | Failure:
+        """The result of *target*. Raises errors of the link, at which no other video would fare better."""
+        try:
+            if target.store is not None and target.store not in self._open:
+                self._open[target.store] = target.store.open()
+            videos, ref = self._open[target.store], ObjectRef("", target.key)
+            return process(ref, videos, self.dataset, self.settings, self.clock, listener)
+        except EdgeCaptureError as error:
+            if error.scope is Scope.LINK:
+                raise
+            return Failure(target, error)
+
+
 def find(arguments: Sequence[str], endpoint_url: str | None = None) -> list[Target]:
     """The videos that *arguments* name, each once, in the order given. Raises ConfigInvalid when one names none."""
-    found: dict[tuple[str, str], Target] = {}
+    found: dict[Target, None] = {}
     for argument in arguments:
         targets = list(_s3(argument, endpoint_url) if argument.startswith("s3://") else _local(argument))
         if not targets:
             raise ConfigInvalid("holds no video", where=argument, fix="name videos, directories or prefixes")
-        found.update({(target.store.uri(target.key), target.key): target for target in targets})
-    return list(found.values())
+        found.update(dict.fromkeys(targets))
+    return list(found)
 
 
 def extract(
     targets: Sequence[Target],
-    dataset: ObjectStore,
-    settings: Settings,
-    clock: Clock,
+    extractor: Extractor,
     started: Callable[[Target], Callable[[Progress], None] | None],
 ) -> tuple[list[Result], list[Failure]]:
     """Process *targets* in order; a bad video holds up no other. *started* hears of each, and may give its listener.
 
     Raises errors of the link (an unreachable store, refused credentials) at once: no other video would fare better.
     """
-    results: list[Result] = []
-    failures: list[Failure] = []
-    for target in targets:
-        listener = started(target)
-        try:
-            results.append(process(ObjectRef("", target.key), target.store, dataset, settings, clock, listener))
-        except EdgeCaptureError as error:
-            if error.scope is Scope.LINK:
-                raise
-            failures.append(Failure(target, error))
-    return results, failures
+    return sort_out([extractor.one(target, started(target)) for target in targets])
+
+
+def sort_out(ended: Sequence[Result | Failure]) -> tuple[list[Result], list[Failure]]:
+    """Results and failures, each in the order of *ended*."""
+    results = [one for one in ended if isinstance(one, Result)]
+    return results, [one for one in ended if isinstance(one, Failure)]
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """The two parts of ``s3://bucket/key``; the key may be empty. Raises ConfigInvalid."""
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ConfigInvalid("names no bucket", where=uri, fix="write s3://bucket/key or s3://bucket/prefix/")
+    return parts.netloc, uri.removeprefix(f"s3://{parts.netloc}").removeprefix("/")
 
 
 def _s3(uri: str, endpoint_url: str | None) -> Iterator[Target]:
-    parts = urlsplit(uri)
-    if not parts.netloc:
-        raise ConfigInvalid("names no bucket", where=uri, fix="write s3://bucket/key or s3://bucket/prefix/")
-    store = open_store(f"s3://{parts.netloc}", endpoint_url=endpoint_url)
-    wanted = parts.path.removeprefix("/")
-    keys = [info.key for info in store.list(wanted)]
+    bucket, wanted = bucket_and_key(uri)
+    settings = StoreSettings(url=f"s3://{bucket}", endpoint_url=endpoint_url)
+    keys = [info.key for info in settings.open().list(wanted)]
     if wanted in keys:
         keys = [wanted]
-    return (Target(store, key) for key in keys if key == wanted or is_video(key))
+    return (Target(settings, key) for key in keys if key == wanted or is_video(key))
 
 
 def _local(argument: str) -> Iterator[Target]:
@@ -90,9 +111,8 @@ def _local(argument: str) -> Iterator[Target]:
         path = path.resolve(strict=True)
     except OSError as error:
         raise ConfigInvalid("no such file or directory", where=argument, fix="check the path") from error
-    videos = LocalVideos()
     if not path.is_dir():
-        return iter([Target(videos, str(path))])
+        return iter([Target(None, str(path))])
     inside = (found for found in sorted(path.rglob("*")) if is_video(found.name) and found.is_file())
     visible = (found for found in inside if not any(part.startswith(".") for part in found.relative_to(path).parts))
-    return (Target(videos, str(found)) for found in visible)
+    return (Target(None, str(found)) for found in visible)

@@ -1,133 +1,134 @@
-"""The function that object-created events start. Heavy libraries wait for the first video."""
+"""The entry points of the Lambda function: queue messages and direct events, and tasks of S3 Batch Operations.
+
+Heavy libraries wait for the first video; the libraries of the function itself are used nowhere else.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-import structlog
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cloud import logs
-from cloud.events import Message, ObjectRef, messages
-from cloud.origin import is_video
-from cloud.pipeline import Outcome, Progress, Result, process
-from cloud.settings import Settings, StoreSettings, load
-from edge_agent.clock import Clock, SystemClock
-from edge_agent.errors import EdgeCaptureError, EventInvalid
-from edge_agent.store import ObjectStore
+from cloud.engine import EventHandler
+from cloud.events import BatchTask, Message, batch_invocation, is_queue_batch, sqs_message
+from cloud.pipeline import Outcome, Result
+from cloud.settings import load
+from edge_agent.errors import EdgeCaptureError
 
-VIDEOS = "videos/"
+NAMESPACE = "EdgeCapture"
+SERVICE = "edge-cloud"
+Work = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
+
+_RESULT_STRING = 1000  # characters of a task's result that go into the job's report
 
 
-@dataclass(slots=True)
-class EventHandler:
-    """Handles events under *settings*; stores are opened at first use and kept. Safe to use from several threads.
+def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Process the videos *event* names. Settings come from the environment, once per process.
 
-    *progress* is handed to :func:`cloud.pipeline.process`; *seen* gets every result; *opener* opens stores.
+    A batch of queue messages is answered with ``batchItemFailures``, so that only those come again; of any other event
+    all videos are tried, then the first error is raised.
     """
-
-    settings: Settings
-    clock: Clock = field(default_factory=SystemClock)
-    progress: Callable[[Progress], None] | None = None
-    seen: Callable[[Result], None] | None = None
-    opener: Callable[[StoreSettings], ObjectStore] = StoreSettings.open
-    _stores: dict[str, ObjectStore] = field(default_factory=dict)
-    _opening: threading.Lock = field(default_factory=threading.Lock)
-
-    def handle(self, event: object) -> dict[str, Any]:
-        """Process every video that *event* names.
-
-        A batch of queue messages: ``{"batchItemFailures": [{"itemIdentifier": messageId}, …]}``, so that only those
-        come again. Any other event: all its videos are tried, then the first error is raised, so that it comes again.
-        """
-        failures: list[tuple[str | None, EdgeCaptureError]] = []
-        results: list[Result] = []
-        batch = messages(event)
-        for message in batch:
-            failures += [(message.id, error) for error in self._take(message, results)]
-        if any(message.id is not None for message in batch):
-            failed = dict.fromkeys(identifier or "" for identifier, _ in failures)
-            return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in failed]}
-        if failures:
-            raise failures[0][1]
-        return {"videos": [{"uri": result.video, "outcome": str(result.outcome)} for result in results]}
-
-    def _take(self, message: Message, results: list[Result]) -> list[EdgeCaptureError]:
-        """Process one message's videos into *results*; every error that came up."""
-        if message.fault is not None:
-            _log().error("event_refused", message_id=message.id, error=message.fault.code, reason=str(message.fault))
-            return [message.fault]
-        errors: list[EdgeCaptureError] = []
-        for ref in message.refs:
-            if not (ref.key.startswith(VIDEOS) and is_video(ref.key)):
-                continue
-            try:
-                results.append(self._process(ref))
-            except EdgeCaptureError as error:
-                _log().error("video_failed", key=ref.key, error=error.code, reason=str(error), retry=error.retryable)
-                errors.append(error)
-        return errors
-
-    def _process(self, ref: ObjectRef) -> Result:
-        began = self.clock.monotonic()
-        raw, dataset = self._raw(ref.bucket), self._open("dataset", self.settings.dataset)
-        result = process(ref, raw, dataset, self.settings, self.clock, self.progress)
-        _log().info("video_" + result.outcome, key=ref.key, **facts(result), seconds=self._since(began))
-        if self.seen is not None:
-            self.seen(result)
-        return result
-
-    def _since(self, began: float) -> float:
-        return round(self.clock.monotonic() - began, 3)
-
-    def _raw(self, bucket: str) -> ObjectStore:
-        """The store an event calls *bucket*. Raises EventInvalid when settings name another one."""
-        configured = self.settings.raw
-        if configured is None:
-            return self._open(f"s3://{bucket}", self.settings.dataset.beside(f"s3://{bucket}"))
-        raw = self._open("raw", configured)
-        if raw.name != bucket:
-            raise EventInvalid(
-                f"event is about the store '{bucket[:80]}', and the raw store is '{raw.name}'",
-                fix="set 'raw' to the store the videos land in, or remove the notification",
-            )
-        return raw
-
-    def _open(self, name: str, settings: StoreSettings) -> ObjectStore:
-        with self._opening:
-            if name not in self._stores:
-                self._stores[name] = self.opener(settings)
-            return self._stores[name]
+    return _function().handle(event, context)
 
 
-def facts(result: Result) -> dict[str, object]:
-    """What a log line tells of *result*."""
-    if result.index is None or result.outcome is Outcome.STALE:
-        return {}
-    index = result.index
-    return {
-        "decoded": index.decode.frames,
-        "lost": index.decode.lost,
-        "frames": len(index.frames),
-        "lines": len(index.kept),
-        "manifest": index.manifest,
-    }
+def batch_operations(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Process the tasks of one invocation by S3 Batch Operations (schema 1.0 or 2.0), with a result for each."""
+    return _function().batch_operations(event, context)
 
 
-def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Lambda's entry point; settings come from the environment, once per process."""
-    return _from_environment().handle(event)
+class Function:
+    """What lives as long as the function's process: stores, and the log and metrics they all share."""
+
+    def __init__(self, engine: EventHandler, logger: Logger, metrics: Metrics) -> None:
+        self.engine, self.logger, self.metrics = engine, logger, metrics
+        engine.seen = self._count
+
+    def handle(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        return self._instrumented(self._answer, event, context)
+
+    def batch_operations(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        return self._instrumented(self._work_off, event, context)
+
+    def _instrumented(self, work: Work, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """The answer of *work*, with the invocation's facts in each log line and its metrics written at the end."""
+
+        def answer(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+            self.metrics.add_metric("Events", MetricUnit.Count, len(event.get("Records") or event.get("tasks") or ()))
+            return work(event, context)
+
+        measured = self.metrics.log_metrics(answer, capture_cold_start_metric=True)
+        logged = self.logger.inject_lambda_context(measured, clear_state=True)
+        reply: dict[str, Any] = logged(dict(event), context)
+        return reply
+
+    def _answer(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        if not is_queue_batch(event):
+            with self._counting_failures():
+                return self.engine.handle(event)
+        processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+        reply = process_partial_response(event, self._take_record, processor, context)
+        for kind, error, trace in processor.exceptions:
+            if not isinstance(error, EdgeCaptureError):  # a fault of ours, not of the video: not logged by the engine
+                self.logger.error("message_crashed", exc_info=(kind, error, trace))  # type: ignore[arg-type]
+        return dict(reply)
+
+    def _take_record(self, record: SQSRecord) -> None:
+        with self._counting_failures():
+            self.engine.take(sqs_message(record.raw_event))
+
+    def _work_off(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG002
+        """The answer to S3 Batch Operations; raises EventInvalid for anything that is no invocation by it."""
+        invocation = batch_invocation(event)
+        return {
+            "invocationSchemaVersion": invocation.schema,
+            "treatMissingKeysAs": "PermanentFailure",
+            "invocationId": invocation.id,
+            "results": [self._task(task) for task in invocation.tasks],
+        }
+
+    def _task(self, task: BatchTask) -> dict[str, str]:
+        try:
+            with self._counting_failures():
+                results = self.engine.take(Message(task.id, (task.ref,)))
+        except EdgeCaptureError as error:
+            return _outcome(task, "TemporaryFailure" if error.retryable else "PermanentFailure", str(error))
+        return _outcome(task, "Succeeded", str(results[0].outcome) if results else "passed over: no video")
+
+    @contextmanager
+    def _counting_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except EdgeCaptureError:
+            self.metrics.add_metric("VideosFailed", MetricUnit.Count, 1)
+            raise
+
+    def _count(self, result: Result) -> None:
+        """For the engine: each result as metrics, with ``VideoSeconds`` to set a bill against."""
+        self.metrics.add_metric(f"Videos{str(result.outcome).title()}", MetricUnit.Count, 1)
+        if result.index is None or result.outcome is not Outcome.PROCESSED:
+            return
+        index = result.index
+        self.metrics.add_metric("FramesSampled", MetricUnit.Count, len(index.frames))
+        self.metrics.add_metric("FramesLost", MetricUnit.Count, index.decode.lost)
+        self.metrics.add_metric("LinesListed", MetricUnit.Count, len(index.kept))
+        self.metrics.add_metric("VideoSeconds", MetricUnit.Seconds, index.probe.duration or 0.0)
+
+
+def _outcome(task: BatchTask, code: str, text: str) -> dict[str, str]:
+    return {"taskId": task.id, "resultCode": code, "resultString": text[:_RESULT_STRING]}
 
 
 @functools.cache
-def _from_environment() -> EventHandler:
-    logs.to_json()
-    return EventHandler(load(environ=os.environ))
-
-
-def _log() -> Any:
-    return structlog.get_logger("cloud")
+def _function() -> Function:
+    logger = Logger(service=SERVICE, location=None, use_rfc3339=True)
+    logs.to_logger(logger)
+    return Function(EventHandler(load(environ=os.environ)), logger, Metrics(namespace=NAMESPACE, service=SERVICE))

@@ -19,6 +19,16 @@ def to_people(level: int = logging.INFO) -> None:
     _configure(structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]), level)
 
 
+def to_logger(logger: Any, level: int = logging.INFO) -> None:
+    """Through *logger*, a :mod:`logging` logger: the event is its message, the facts are its ``extra``."""
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.stdlib.render_to_log_kwargs],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: logger,
+        cache_logger_on_first_use=False,
+    )
+
+
 def _configure(renderer: Any, level: int) -> None:
     structlog.configure(
         processors=[

@@ -1,38 +1,42 @@
-"""One video becomes frames, a contact sheet, an index and manifest lines, exactly once however often it is asked for.
+"""The data set is made to agree with one video, exactly once however often and by however many that is asked for.
 
-1. HEAD pins the version; an event about another version ends here.
-2. Everything derived from (version, settings) is deterministic, so every put is an idempotent overwrite.
-3. The index is written after frames and sheet: one of the same version and settings means all of them are there.
-4. A second HEAD proves that the pinned version was what was read. If not, all is done anew for the version now there.
-5. The video's lines go into their partition by compare-and-swap; frames no index lists any more are deleted last.
+1. What stands at the video's index is read, then HEAD pins the version: what is replaced later is newer than the video.
+2. The index is claimed by compare-and-swap, before a frame is touched (``dataset/holding.py``).
+3. Everything derived from (version, settings) is deterministic, so every put of a frame is an idempotent overwrite.
+4. The claim becomes the index by compare-and-swap, after frames and sheet: an index means that all of them are there.
+5. A second HEAD proves that the pinned version was what was read.
+6. The video's lines go into their partition by compare-and-swap, if the index is still this one; frames no index lists
+   any more are deleted last, and the index is looked at once more.
 
-So a crash at any point is mended by the event's redelivery.
+Whoever loses a step begins again with what is there now; whoever may have overwritten what is newer than it makes that
+anew, and if it dies before, its event comes again. What is left is a worker that was given up for dead, whose event
+somebody else has ended, and that wakes, overwrites a frame and then dies: ``edge-cloud fsck`` finds that by checksum.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from cloud.dataset import layout, manifest
-from cloud.dataset.index import DecodeFacts, FrameFacts, ProbeFacts, SegmentFacts, VideoFacts, VideoIndex
-from cloud.decode.decoder import Decoder, Probe, Report, Sample
-from cloud.decode.jpeg import encode_jpeg
+from cloud.dataset import commit, holding, layout, parked
+from cloud.dataset.holding import Held
+from cloud.dataset.index import Claim, VideoFacts, VideoIndex
+from cloud.dataset.manifest import Appended
 from cloud.events import ObjectRef
+from cloud.extraction import Extraction, Progress
 from cloud.origin import Origin, origin_of
-from cloud.review.sheet import ContactSheet, clock_face
 from cloud.settings import Settings
 from edge_agent.clock import Clock
-from edge_agent.errors import NameInvalid, ObjectNotFound, PreconditionFailed
-from edge_agent.segment import format_moment
+from edge_agent.errors import NameInvalid, ObjectNotFound, PreconditionFailed, VideoUnreadable
+from edge_agent.segment import SegmentName
 from edge_agent.store import ObjectInfo, ObjectStore
 
-JPEG = "image/jpeg"
+__all__ = ["Outcome", "Progress", "Result", "Videos", "is_stale", "process", "remove", "same_version"]
+
 _RESTARTS = 5  # a video replaced more often than this while it is processed is no finished video
 
 
@@ -49,25 +53,17 @@ class Videos(Protocol):
 
 
 class Outcome(enum.StrEnum):
-    """How :func:`process` ended."""
+    """How :func:`process` or :func:`remove` ended."""
 
     PROCESSED = "processed"
     UNCHANGED = "unchanged"
     STALE = "stale"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a video is: frames decoded and sampled; ``expected`` frames where the container tells."""
-
-    decoded: int
-    sampled: int
-    expected: int | None
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a video. ``appended``: its partition had to be written. ``index`` is None when stale."""
+    """What became of a video. ``appended``: its partition had to be written. ``index``: None when nothing was made."""
 
     outcome: Outcome
     video: str
@@ -86,27 +82,36 @@ def process(
     """Make everything of *video* in *dataset*, unless it is made already.
 
     *progress* is called at every sampled frame; what it raises ends the work, which the next call takes up again.
-    Raises ObjectNotFound when the video is gone, NameInvalid, VideoUnreadable, ObjectConflict (a damaged partition),
-    PreconditionFailed (others kept winning), and whatever the stores raise.
+    Raises ObjectNotFound when the video is gone: what was made of it stays, see :func:`remove`. Raises NameInvalid or
+    VideoUnreadable when nothing can be made of it: what was made of it before is taken out then, and the video is
+    parked (``failed/``). Also ObjectConflict (a damaged partition), PreconditionFailed (others kept winning), and
+    whatever the stores raise.
     """
-    for attempt in range(_RESTARTS):
-        pinned = _pin(raw, video.key)
-        if attempt == 0 and is_stale(video, pinned):
-            return Result(Outcome.STALE, raw.uri(video.key))
-        job = _Job(raw, dataset, settings, pinned, origin_of(pinned, settings.fields))
-        index = job.finished() if attempt == 0 else None
-        outcome = Outcome.UNCHANGED if index else Outcome.PROCESSED
-        if index is None:
-            index = job.extract(progress)
-            if not same_version(_pin(raw, video.key), pinned):
-                continue
-        appended = job.commit(index, clock)
-        return Result(Outcome.PROCESSED if appended else outcome, raw.uri(video.key), index, appended)
-    raise PreconditionFailed(
-        f"the video was replaced {_RESTARTS} times while it was processed",
-        where=raw.uri(video.key),
-        fix="process it when it is no longer written to",
-    )
+    result = _Work(video, raw, dataset, settings, clock, progress).settle()
+    if result.outcome is Outcome.REMOVED:
+        raise ObjectNotFound(
+            "the video is gone: deleted or moved since it was announced",
+            where=result.video,
+            fix="upload it again if it is wanted",
+        )
+    return result
+
+
+def remove(
+    video: ObjectRef,
+    raw: Videos,
+    dataset: ObjectStore,
+    settings: Settings,
+    clock: Clock,
+    progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Take what was made of the deleted *video* out of *dataset*; for "object removed" events.
+
+    The event is a hint like any other: a video that is there (again) is processed. Raises what :func:`process` raises,
+    but for the video being gone.
+    """
+    ref = replace(video, etag=None, version_id=None)
+    return _Work(ref, raw, dataset, settings, clock, progress, deleted=True).settle()
 
 
 def is_stale(video: ObjectRef, current: ObjectInfo) -> bool:
@@ -117,147 +122,161 @@ def is_stale(video: ObjectRef, current: ObjectInfo) -> bool:
 
 
 def same_version(one: ObjectInfo, other: ObjectInfo) -> bool:
-    return (one.etag, one.version) == (other.etag, other.version)
+    return (one.etag, one.version, one.modified) == (other.etag, other.version, other.modified)
 
 
-def _pin(raw: Videos, key: str) -> ObjectInfo:
-    with _gone(raw.uri(key)):
-        return raw.head(key)
+@dataclass(slots=True)
+class _Work:
+    """One call of :func:`process` or, with ``deleted``, :func:`remove`.
 
+    ``dirty``: frames were written or deleted, maybe newer ones: nothing is trusted.
+    """
 
-@contextmanager
-def _gone(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except ObjectNotFound as error:
-        raise ObjectNotFound(
-            "the video is gone: deleted or moved since it was announced",
-            where=uri,
-            fix="upload it again if it is wanted",
-        ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """The work on one version of one video."""
-
+    ref: ObjectRef
     raw: Videos
     dataset: ObjectStore
     settings: Settings
-    pinned: ObjectInfo
-    origin: Origin
+    clock: Clock
+    progress: Callable[[Progress], None] | None
+    deleted: bool = False
+    dirty: bool = False
 
     @property
     def uri(self) -> str:
-        return self.raw.uri(self.pinned.key)
+        return self.raw.uri(self.ref.key)
 
-    def finished(self) -> VideoIndex | None:
-        """The index, if this version was processed under these settings and its frames are still there."""
+    def settle(self) -> Result:
+        for _ in range(_RESTARTS):
+            result = self._once()
+            if result is not None:
+                return result
+        raise PreconditionFailed(
+            f"the video was replaced {_RESTARTS} times while it was processed, or others process it differently",
+            where=self.uri,
+            fix="process it again when it is no longer written to, with one set of settings",
+        )
+
+    def _once(self) -> Result | None:
+        """One try; None when somebody else came between."""
+        name = self._name()
+        held = holding.look(self.dataset, layout.index_key(name)) if name else Held()
+        pinned = self._head()
+        if pinned is None:
+            return self._gone(name, held)
         try:
-            former = VideoIndex.from_json(self.dataset.get(layout.index_key(self.origin.name)).body)
+            origin = origin_of(pinned, self.settings.fields)
+            self._refuse_namesake(held, pinned, origin)
+        except NameInvalid as error:
+            if name is not None and self._is_ours(held):
+                self._retract(name, held.etag)
+            if not self._parked(pinned, error):
+                return None
+            raise
+        index = None if self.dirty else self._finished(held, pinned, origin)
+        stale = not self.dirty and is_stale(self.ref, pinned)
+        if stale and held.etag is None and not commit.has_leftovers(self.dataset, origin.name):
+            return Result(Outcome.STALE, self.uri)  # the newer version's own event is to come, or came to nothing
+        if index is not None and held.etag is not None:
+            return self._commit(Outcome.STALE if stale else Outcome.UNCHANGED, pinned, origin, index, held.etag)
+        return self._make(held, pinned, origin)
+
+    def _make(self, held: Held, pinned: ObjectInfo, origin: Origin) -> Result | None:
+        key = layout.index_key(origin.name)
+        video = self._video(pinned)
+        etag = holding.claim(self.dataset, key, held, Claim(settings=self.settings.fingerprint, video=video))
+        if etag is None:
+            return None
+        self.dirty = True
+        try:
+            with self.raw.checkout(pinned.key) as path:
+                index = Extraction(self.dataset, self.settings, video, origin).run(path, self.progress)
+        except ObjectNotFound:
+            return None  # gone between HEAD and now: the next try sees that
+        except VideoUnreadable as error:
+            if not self._is_still(pinned):
+                return None
+            self._retract(origin.name, etag)
+            if not self._parked(pinned, error):
+                return None
+            raise
+        sealed = holding.seal(self.dataset, key, etag, index)
+        if sealed is None or not self._is_still(pinned):
+            return None
+        return self._commit(Outcome.PROCESSED, pinned, origin, index, sealed)
+
+    def _commit(
+        self, outcome: Outcome, pinned: ObjectInfo, origin: Origin, index: VideoIndex, etag: str
+    ) -> Result | None:
+        appended = commit.commit(self.dataset, origin.name, index, etag, self.settings.lines.extra, self.clock)
+        if appended is Appended.SUPERSEDED:
+            return None
+        if parked.release(self.dataset, self.ref.key, self.uri) and not self._is_still(pinned):
+            self.dirty = True
+            return None
+        written = appended is Appended.WRITTEN
+        return Result(Outcome.PROCESSED if written else outcome, self.uri, index, written)
+
+    def _gone(self, name: SegmentName | None, held: Held) -> Result | None:
+        # What is finished outlives footage that expires, whatever event comes late; what a crash left half done does not.
+        unwanted = self.deleted or held.index is None
+        if name is not None and unwanted and (held.etag is None or self._is_ours(held)):
+            self._retract(name, held.etag)
+        parked.release(self.dataset, self.ref.key, self.uri)
+        if self._head() is not None:
+            self.dirty = True
+            return None
+        return Result(Outcome.REMOVED, self.uri)
+
+    def _is_ours(self, held: Held) -> bool:
+        """Whether the record is about this very video, not a namesake."""
+        return held.video is not None and held.video.uri == self.uri
+
+    def _retract(self, name: SegmentName, etag: str | None) -> None:
+        self.dirty = True
+        commit.retract(self.dataset, name, etag, self.clock)
+
+    def _parked(self, pinned: ObjectInfo, error: NameInvalid | VideoUnreadable) -> bool:
+        """Park the video; whether it is still this version, so that nobody will have released it before."""
+        settings = self.settings.fingerprint
+        parked.park(self.dataset, self.ref.key, self.uri, pinned.etag, settings, error, self.clock)
+        return self._is_still(pinned)
+
+    def _finished(self, held: Held, pinned: ObjectInfo, origin: Origin) -> VideoIndex | None:
+        """The index, if this version was processed under these settings and its frames are still there."""
+        index = held.index
+        if index is None or index.claim != Claim(settings=self.settings.fingerprint, video=self._video(pinned)):
+            return None
+        return index if commit.is_complete(self.dataset, origin.name, index) else None
+
+    def _refuse_namesake(self, held: Held, pinned: ObjectInfo, origin: Origin) -> None:
+        """Two videos of one name would overwrite each other's frames. A video that was moved is no second one."""
+        other = held.video
+        if other is None or other.uri == self.uri or other.etag == pinned.etag:
+            return
+        key = self.raw.key_of(other.uri)
+        if key is not None and self._head(key) is None:
+            return
+        raise NameInvalid(
+            f"another video of this name was processed already: {other.uri}",
+            where=self.uri,
+            fix=f"rename one of them, or delete {layout.index_key(origin.name)} to replace it",
+        )
+
+    def _video(self, pinned: ObjectInfo) -> VideoFacts:
+        return VideoFacts(uri=self.uri, key=pinned.key, etag=pinned.etag, version=pinned.version, size=pinned.size)
+
+    def _name(self) -> SegmentName | None:
+        try:
+            return SegmentName.parse(PurePosixPath(self.ref.key).stem, self.settings.fields)
+        except NameInvalid:
+            return None
+
+    def _head(self, key: str | None = None) -> ObjectInfo | None:
+        try:
+            return self.raw.head(self.ref.key if key is None else key)
         except ObjectNotFound:
             return None
-        if former is None:
-            return None
-        self._refuse_namesake(former.video)
-        made_from = (former.video.uri, former.video.etag, former.video.version, former.settings)
-        if made_from != (self.uri, self.pinned.etag, self.pinned.version, self.settings.fingerprint):
-            return None
-        listed = {frame.key for frame in former.frames}
-        return former if listed <= self._frames_there() else None
 
-    def extract(self, progress: Callable[[Progress], None] | None) -> VideoIndex:
-        """Store frames, contact sheet and index."""
-        sheet = ContactSheet(self.settings.sheet)
-        frames: list[FrameFacts] = []
-        with ExitStack() as stack:
-            with _gone(self.uri):
-                path = stack.enter_context(self.raw.checkout(self.pinned.key))
-            decoder = stack.enter_context(Decoder(path, self.uri))
-            for sample in decoder.samples(self.settings.sampling):
-                frames.append(self._store(sample))
-                sheet.add(sample.index, sample.time, sample.picture)
-                if progress is not None:
-                    progress(Progress(decoder.decoded, len(frames), decoder.probe.frames))
-            probe, report = decoder.probe, decoder.report()
-        title = _sheet_facts(probe, report, len(frames))
-        preview = layout.preview_key(self.origin.name)
-        self.dataset.put(preview, sheet.render(self.origin.name.stem, title), content_type=JPEG)
-        index = self._index(probe, report, frames, preview)
-        self.dataset.put(layout.index_key(self.origin.name), index.to_json(), content_type="application/json")
-        return index
-
-    def commit(self, index: VideoIndex, clock: Clock) -> bool:
-        """Make the manifest list exactly the index's frames, then delete frames the index does not know."""
-        name = self.origin.name
-        lines = [manifest.make_line(self.dataset.uri(frame.key), name) for frame in index.kept]
-        appended = manifest.append(self.dataset, index.manifest, name.stem, lines, clock)
-        for key in sorted(self._frames_there() - {frame.key for frame in index.frames}):
-            self.dataset.delete(key)
-        return appended
-
-    def _store(self, sample: Sample) -> FrameFacts:
-        key = layout.frame_key(self.origin.name, sample.index)
-        self.dataset.put(key, encode_jpeg(sample.picture, self.settings.jpeg_quality), content_type=JPEG)
-        start = self.origin.start
-        at = format_moment(start + timedelta(seconds=sample.time)) if start else None
-        return FrameFacts(index=sample.index, time=sample.time, at=at, key=key, verdict="kept")
-
-    def _index(self, probe: Probe, report: Report, frames: list[FrameFacts], preview: str) -> VideoIndex:
-        origin, pinned = self.origin, self.pinned
-        return VideoIndex(
-            settings=self.settings.fingerprint,
-            video=VideoFacts(uri=self.uri, key=pinned.key, etag=pinned.etag, version=pinned.version, size=pinned.size),
-            segment=SegmentFacts(
-                name=origin.name.stem,
-                class_=origin.name.tag.as_dict(),
-                take=origin.name.take,
-                device=origin.device,
-                camera=origin.camera,
-                start=format_moment(origin.start) if origin.start else None,
-                clock=origin.clock,
-                recovered=origin.recovered,
-            ),
-            probe=ProbeFacts(
-                codec=probe.codec, width=probe.width, height=probe.height, fps=probe.fps, duration=probe.duration
-            ),
-            decode=DecodeFacts(
-                frames=report.decoded,
-                packets=report.packets,
-                packet_errors=report.packet_errors,
-                lost=report.lost,
-                truncated=report.truncated,
-            ),
-            preview=preview,
-            manifest=layout.partition_key(origin.name),
-            frames=tuple(frames),
-        )
-
-    def _frames_there(self) -> set[str]:
-        """Keys of the segment's frames in the store; other objects beside them are left out."""
-        prefix = layout.frames_prefix(self.origin.name)
-        return {found.key for found in self.dataset.list(prefix) if layout.is_frame_key(self.origin.name, found.key)}
-
-    def _refuse_namesake(self, former: VideoFacts) -> None:
-        """Two videos of one name would overwrite each other's frames. A video that was moved is no second one."""
-        if former.uri == self.uri or former.etag == self.pinned.etag:
-            return
-        key = self.raw.key_of(former.uri)
-        if key is not None:
-            try:
-                self.raw.head(key)
-            except ObjectNotFound:
-                return
-        raise NameInvalid(
-            f"another video of this name was processed already: {former.uri}",
-            where=self.uri,
-            fix=f"rename one of them, or delete {layout.index_key(self.origin.name)} to replace it",
-        )
-
-
-def _sheet_facts(probe: Probe, report: Report, sampled: int) -> str:
-    facts = [f"{report.decoded} frames", f"{sampled} sampled", f"{probe.width} x {probe.height} {probe.codec}"]
-    facts += [f"{probe.fps:.4g} fps"] if probe.fps else []
-    facts += [clock_face(probe.duration)] if probe.duration else []
-    facts += [f"{report.lost} lost"] if report.lost else []
-    return "  |  ".join([*facts, *(["truncated"] if report.truncated else [])])
+    def _is_still(self, pinned: ObjectInfo) -> bool:
+        now = self._head()
+        return now is not None and same_version(now, pinned)

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from cloud.judge.rules import JudgeRules
 from edge_agent.errors import ConfigInvalid, NameInvalid
 from edge_agent.segment import DEFAULT_FIELDS, check_fields
 from edge_agent.store import ObjectStore, open_store
@@ -32,7 +33,7 @@ from edge_agent.store import ObjectStore, open_store
 PREFIX = "EDGE_CLOUD_"
 CONFIG_VARIABLE = "EDGE_CLOUD_CONFIG"
 
-OUTPUTS = 1
+OUTPUTS = 2
 """Raised whenever the same video and settings would give other bytes; then every video counts as not yet processed."""
 
 
@@ -46,7 +47,7 @@ def _store_from_url(value: object) -> object:
     return {"url": value} if isinstance(value, str) else value
 
 
-def _split_names(value: object) -> object:
+def _split_list(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
@@ -59,6 +60,8 @@ def _checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 Count = Annotated[int, BeforeValidator(_no_boolean)]
 Seconds = Annotated[float, BeforeValidator(_no_boolean)]
+Fraction = Annotated[float, BeforeValidator(_no_boolean)]
+Price = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0)]
 
 
 class _Model(BaseModel):
@@ -86,16 +89,59 @@ Store = Annotated[StoreSettings, BeforeValidator(_store_from_url)]
 
 
 class Sampling(_Model):
-    """Which frames become pictures: every Nth (``every``), or the first in each stretch of ``seconds``."""
+    """Which frames become pictures, by exactly one rule.
+
+    ``every`` Nth from ordinal ``phase`` on; the first in each stretch of ``seconds``; each that differs from the one
+    sampled before by ``scene`` (mean difference of brightness, of 1); up to ``count`` of them spread evenly.
+    """
 
     every: Count | None = Field(default=None, ge=1)
+    phase: Count = Field(default=0, ge=0)
     seconds: Seconds | None = Field(default=None, gt=0)
+    scene: Fraction | None = Field(default=None, gt=0, le=1)
+    count: Count | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Sampling:
-        if (self.every is None) == (self.seconds is None):
-            raise ValueError("give exactly one of 'every' and 'seconds'")
+        rules = [rule for rule in (self.every, self.seconds, self.scene, self.count) if rule is not None]
+        if len(rules) != 1:
+            raise ValueError("give exactly one of 'every', 'seconds', 'scene' and 'count'")
+        if self.phase and (self.every is None or self.phase >= self.every):
+            raise ValueError("'phase' goes with 'every' and is smaller than it")
         return self
+
+
+class PictureSettings(_Model):
+    """What is done to a sampled frame before it is stored, after it was turned upright.
+
+    ``crop`` is left, top, width and height as fractions of the upright frame; ``max_side`` shrinks what is longer, in
+    pixels. JPEG packets of a video are stored bit by bit when there is nothing to be done.
+    """
+
+    crop: Annotated[tuple[Fraction, Fraction, Fraction, Fraction], BeforeValidator(_split_list)] | None = None
+    max_side: Count | None = Field(default=None, ge=16)
+    format: Literal["jpeg", "png"] = "jpeg"
+
+    @model_validator(mode="after")
+    def _inside(self) -> PictureSettings:
+        if self.crop is not None:
+            left, top, width, height = self.crop
+            if min(left, top) < 0 or min(width, height) <= 0 or max(left + width, top + height) > 1 + 1e-9:
+                raise ValueError("'crop' is left, top, width, height, as fractions of the frame and inside of it")
+        return self
+
+
+Extra = Literal["captured", "camera", "device", "frame", "scores"]
+
+
+class Lines(_Model):
+    """What a manifest line has beside ``source-ref`` and the class: ``extra`` keys, where their values are known.
+
+    ``captured`` is the frame's UTC moment, ``frame`` its ordinal, ``scores`` those of the judges. Changing this decodes
+    nothing: lines are written anew when a video is asked for again, or by `edge-cloud fsck --repair`.
+    """
+
+    extra: Annotated[tuple[Extra, ...], BeforeValidator(_split_list)] = ()
 
 
 class Sheet(_Model):
@@ -107,19 +153,33 @@ class Sheet(_Model):
 
 
 class Settings(_Model):
-    """Everything the cloud side can be told. ``raw`` absent: the bucket an event names is the raw store."""
+    """Everything the cloud side can be told. ``raw`` absent: the bucket an event names is the raw store.
 
-    fields: Annotated[tuple[str, ...], BeforeValidator(_split_names), AfterValidator(_checked_names)] = DEFAULT_FIELDS
+    ``price_per_label`` in USD tells what the judges saved; the default is Ground Truth's for one object.
+    """
+
+    fields: Annotated[tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_checked_names)] = DEFAULT_FIELDS
     sampling: Sampling = Field(default_factory=lambda: Sampling(every=30))
     jpeg_quality: Count = Field(default=95, ge=1, le=100)
+    picture: PictureSettings = Field(default_factory=PictureSettings)
+    judges: JudgeRules = Field(default_factory=JudgeRules)
+    price_per_label: Price = 0.04
+    lines: Lines = Field(default_factory=Lines)
     sheet: Sheet = Field(default_factory=Sheet)
     raw: Store | None = None
     dataset: Store
 
+    @model_validator(mode="after")
+    def _keys_differ(self) -> Settings:
+        if twice := sorted(set(self.fields) & set(self.lines.extra)):
+            raise ValueError(f"'lines.extra' and 'fields' both have {', '.join(twice)}")
+        return self
+
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with whatever changes the outputs, and with nothing else."""
-        affecting = self.model_dump(mode="json", include={"fields", "sampling", "jpeg_quality", "sheet"})
+        included = {"fields", "sampling", "jpeg_quality", "picture", "judges", "sheet"}
+        affecting = self.model_dump(mode="json", include=included)
         canonical = json.dumps({"outputs": OUTPUTS, **affecting}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-import random
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import structlog
 
+from cloud.bell import Bell, Stopped, back_off
+from cloud.engine import VIDEOS, EventHandler
 from cloud.events import ObjectRef, s3_notification
-from cloud.handler import VIDEOS, EventHandler
 from cloud.origin import is_video
-from cloud.pipeline import Progress
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeCaptureError, PreconditionFailed
 from edge_agent.store import ObjectInfo, ObjectStore
-
-_FIRST_RETRY, _LONGEST_RETRY = 2.0, 300.0  # seconds; with jitter, so that watchers of one store spread out
-
-
-class Stopped(Exception):
-    """Stopping was asked for while a video was being processed; the next start takes it up again."""
-
-
-class Bell:
-    """Wakes a waiting loop, to look again or to stop."""
-
-    def __init__(self) -> None:
-        self._rung = threading.Event()
-        self.stopping = False
-
-    def ring(self) -> None:
-        self._rung.set()
-
-    def stop(self) -> None:
-        self.stopping = True
-        self._rung.set()
-
-    def wait(self, clock: Clock, seconds: float) -> None:
-        clock.wait(self._rung, seconds)
-        self._rung.clear()
-
-    def check(self, _: Progress | None = None) -> None:
-        """Raises Stopped when stopping was asked for; fits as a listener to progress."""
-        if self.stopping:
-            raise Stopped
 
 
 @dataclass(slots=True)
@@ -125,12 +91,6 @@ def notification(bucket: str, info: ObjectInfo) -> dict[str, Any]:
     return s3_notification(ref, info.modified)
 
 
-def back_off(attempt: int) -> float:
-    """Seconds to wait before try *attempt* + 1: doubling, half of it random."""
-    full = min(_LONGEST_RETRY, _FIRST_RETRY * 2.0 ** min(attempt - 1, 16))
-    return full * random.uniform(0.5, 1.0)
-
-
 class Hints:
     """Rings the bell when the file system says that a video appeared in a directory store; a context manager.
 
@@ -188,19 +148,3 @@ def _observer(directory: Path, bell: Bell) -> Any:
 
 def _log() -> Any:
     return structlog.get_logger("cloud")
-
-
-@contextmanager
-def terminating(bell: Bell) -> Iterator[None]:
-    """Within the block, SIGTERM stops *bell*. For the main thread."""
-    import signal
-
-    def stop(*_: object) -> None:
-        # From a thread: the interrupted code may hold the very lock that stopping needs.
-        threading.Thread(target=bell.stop, name="stop").start()
-
-    former = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)

@@ -1,24 +1,25 @@
 """Manifest partitions: JSON Lines that labelling services read, each video's lines in them exactly once.
 
-A line is ``{"source-ref": "s3://bucket/frames/blue_box_1/blue_box_1_000023.jpg", "color": "blue", "object": "box"}``.
-A partition is blocks of lines, one block per video, ordered by stem and then by frame index. So its bytes depend only
-on which videos are in it.
+A line is ``{"source-ref": "s3://bucket/frames/blue_box_1/blue_box_1_000023.jpg", "color": "blue", "object": "box"}``,
+with the extra keys that settings ask for behind the class. A partition is blocks of lines, one block per video, ordered
+by stem and then by frame index. So its bytes depend only on which videos are in it.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 import random
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cloud.dataset.index import FrameFacts, SegmentFacts, VideoIndex
 from edge_agent.clock import Clock
 from edge_agent.errors import ObjectConflict, ObjectExists, ObjectNotFound, PreconditionFailed
-from edge_agent.segment import SegmentName
 from edge_agent.store import ObjectStore
 
 CONTENT_TYPE = "application/x-ndjson"
@@ -46,9 +47,36 @@ class ManifestLine:
     index: int
 
 
-def make_line(uri: str, name: SegmentName) -> str:
-    """The line, without line end, that lists the frame at *uri* under the class of *name*."""
-    return json.dumps({"source-ref": uri, **name.tag.as_dict()})
+class Appended(enum.Enum):
+    """What :func:`append` did. SUPERSEDED: nothing, the lines were no longer the ones to write."""
+
+    WRITTEN = "written"
+    UNCHANGED = "unchanged"
+    SUPERSEDED = "superseded"
+
+
+def make_line(uri: str, class_: Mapping[str, str], extra: Mapping[str, object] | None = None) -> str:
+    """The line, without line end, that lists the frame at *uri* under *class_*, with the keys of *extra* behind it."""
+    return json.dumps({"source-ref": uri, **class_, **(extra or {})})
+
+
+def lines_of(index: VideoIndex, uri: Callable[[str], str], extra: Sequence[str] = ()) -> list[str]:
+    """All lines of a video: its kept and flagged frames, at *uri* of their keys, with the *extra* keys wanted. Pure."""
+    return [
+        make_line(uri(frame.key), index.segment.class_, _extras(index.segment, frame, extra)) for frame in index.kept
+    ]
+
+
+def _extras(segment: SegmentFacts, frame: FrameFacts, wanted: Sequence[str]) -> dict[str, object]:
+    """What is known of the *wanted*; what is not known is left out."""
+    known: dict[str, object] = {
+        "captured": frame.at,
+        "camera": segment.camera,
+        "device": segment.device,
+        "frame": frame.index,
+        "scores": frame.scores or None,
+    }
+    return {key: known[key] for key in wanted if known[key] is not None}
 
 
 def parse_line(text: str) -> ManifestLine:
@@ -62,6 +90,12 @@ def parse_line(text: str) -> ManifestLine:
     if frame is None:
         raise ValueError(f"source-ref {ascii(source)[:120]} is no frame of a video")
     return ManifestLine(text, source, frame["stem"], int(frame["index"]))
+
+
+def stem_of(source: str) -> str:
+    """The video whose frame is at the URI *source*; empty when it is no frame."""
+    frame = _FRAME.fullmatch(source.rpartition("/")[2])
+    return frame["stem"] if frame else ""
 
 
 def parse(partition: bytes, where: str) -> list[ManifestLine]:
@@ -92,10 +126,20 @@ def merge(partition: bytes, stem: str, lines: Iterable[str], where: str = "parti
     return "".join(f"{line.text}\n" for line in merged).encode()
 
 
-def append(store: ObjectStore, key: str, stem: str, lines: Sequence[str], clock: Clock) -> bool:
-    """Put *lines* into the partition *key* as the video's only ones, by compare-and-swap; False if they were there.
+def append(
+    store: ObjectStore,
+    key: str,
+    stem: str,
+    lines: Sequence[str],
+    clock: Clock,
+    current: Callable[[], bool] = lambda: True,
+) -> Appended:
+    """Put *lines* into the partition *key* as the video's only ones, by compare-and-swap.
 
-    Raises ObjectConflict when the partition is damaged, PreconditionFailed when others kept winning the race.
+    *current* is asked between reading the partition and writing it: once it says no, nothing is written. So whoever
+    makes newer lines, and changes what *current* looks at first, is never overwritten. The cost is that of one
+    partition, whatever the data set holds. Raises ObjectConflict when the partition is damaged, PreconditionFailed when
+    others kept winning the race.
     """
     never, where = threading.Event(), store.uri(key)
     for attempt in range(ATTEMPTS):
@@ -109,7 +153,9 @@ def append(store: ObjectStore, key: str, stem: str, lines: Sequence[str], clock:
         before = found.body if found else b""
         after = merge(before, stem, lines, where)
         if after == before:
-            return False
+            return Appended.UNCHANGED
+        if not current():
+            return Appended.SUPERSEDED
         try:
             if found is None:
                 store.put_if_absent(key, after, content_type=CONTENT_TYPE)
@@ -117,11 +163,11 @@ def append(store: ObjectStore, key: str, stem: str, lines: Sequence[str], clock:
                 store.put_if_match(key, after, found.info.etag, content_type=CONTENT_TYPE)
         except (ObjectExists, PreconditionFailed):
             continue
-        return True
+        return Appended.WRITTEN
     raise PreconditionFailed(
         f"other writers won {ATTEMPTS} times in a row", where=where, fix="process the video again when they are done"
     )
 
 
 def _corrupt(what: str, where: str) -> ObjectConflict:
-    return ObjectConflict(what, where=where, fix="repair or delete the partition, then process its videos again")
+    return ObjectConflict(what, where=where, fix="mend it with edge-cloud fsck --repair")

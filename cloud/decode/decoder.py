@@ -1,95 +1,75 @@
-"""One pass over a video: exact ordinals, whatever can be had of a damaged file, pictures of sampled frames only."""
+"""One video to samples: exact ordinals, whatever can be had of a damaged file, and only what is needed decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from cloud.decode.plan import is_sampled
-from cloud.decode.timeline import Timeline
-from cloud.settings import Sampling
-from edge_agent.errors import VideoUnreadable
+from cloud.decode import plan as planning
+from cloud.decode.coded import picture_of_jpeg, small_grey_of_jpeg, tile_of_jpeg
+from cloud.decode.convert import Converter
+from cloud.decode.counted import Counted
+from cloud.decode.packets import IndexBuilder
+from cloud.decode.ranked import Ranked
+from cloud.decode.reading import Probe, Reading, open_video, probe, unreadable
+from cloud.decode.sample import Sample
+from cloud.decode.scene import Scene
+from cloud.decode.transport import ends_cut
+from cloud.settings import PictureSettings, Sampling
 
 if TYPE_CHECKING:
     import av
-    import numpy as np
-    from av.container import InputContainer
     from av.video.stream import VideoStream
-    from numpy.typing import NDArray
 
-    Picture = NDArray[np.uint8]
+    from cloud.decode.packets import Integers, PacketIndex
 
-# Only what is named a video may be read as one: a playlist under a video's name must not make libav open other files.
-_OPTIONS = {"format_whitelist": "mov,matroska,avi,mpegts,mpeg,mp4,webm", "protocol_whitelist": "file"}
-_MAX_READ_ERRORS = 64  # without a packet between them: then the rest of the file is lost
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What the container says before anything is decoded; ``fps`` and ``duration`` (seconds) None where it does not."""
-
-    codec: str
-    width: int
-    height: int
-    fps: float | None
-    duration: float | None
-    frames: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A sampled frame: ordinal among the decoded frames, seconds after the first, and its picture in BGR."""
-
-    index: int
-    time: float
-    picture: Picture
+_TRIED = 8  # packets decoded to see whether frames come as their stamps say: a B-pyramid and what it refers to
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a whole pass found. ``truncated``: the container promises more than could be read.
+    """What a whole pass found. ``frames``: in the video, as far as is known; ``decoded``: of them, through the decoder.
 
-    ``lost`` counts the frames that could not be had: exact where the container counts its frames, else the packets in
-    error and what the missing time would have held.
+    ``truncated``: the container promises more than could be read, or ends inside a frame. ``lost`` counts what could
+    not be had: sampled frames that damage took, and frames after the end that the container promises; where frames
+    are counted as they come, packets in error take the place of the former. ``mended`` counts frames whose time is
+    not what their own stamp says, because it went back or was not there.
     """
 
+    mode: planning.Mode
+    frames: int
     decoded: int
     packets: int
     packet_errors: int
     truncated: bool
     lost: int
+    mended: int
 
 
 class Decoder:
-    """A video file open for one pass; a context manager. *where* names the video in errors."""
+    """A video file open for one pass; a context manager. *where* names the video in errors.
+
+    ``passed`` is how many of the video's frames lie behind, while :meth:`samples` goes on.
+    """
 
     def __init__(self, path: Path, where: str) -> None:
         self._path = path
         self._where = where
         self._stack = ExitStack()
-        self.decoded = self._packets = self._errors = 0
-        self._end = 0.0
+        self.passed = 0
+        self._report: Report | None = None
 
     def __enter__(self) -> Self:
         """Raises VideoUnreadable when this is no video."""
-        import av
-
-        try:
-            self._container: InputContainer = self._stack.enter_context(av.open(self._path, options=_OPTIONS))
-        except (av.FFmpegError, ValueError) as error:
-            raise self._unreadable(f"is no video that can be read ({_reason(error)})") from error
-        if not self._container.streams.video:
-            self.close()
-            raise self._unreadable("holds no video stream")
-        self._stream: VideoStream = self._container.streams.video[0]
-        # One thread decodes the same damaged bytes to the same pictures every time; processes give the parallelism.
-        self._stream.codec_context.thread_count = 1
-        self.probe = _probe(self._container, self._stream)
-        self._timeline = Timeline(1 / self.probe.fps if self.probe.fps else 1 / 30)
+        with ExitStack() as stack:
+            video = self._open(stack)
+            self.probe: Probe = probe(video)
+            self._scan(video)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,100 +78,166 @@ class Decoder:
     def close(self) -> None:
         self._stack.close()
 
-    def samples(self, rule: Sampling) -> Iterator[Sample]:
-        """Every frame that *rule* samples, in order. Raises VideoUnreadable at the end when no frame came at all."""
-        from av.video.reformatter import VideoReformatter
+    def samples(self, rule: Sampling, picture: PictureSettings) -> Iterator[Sample]:
+        """Every frame that *rule* samples, in order; none when the video ends before ``phase``.
 
-        reformatter = VideoReformatter()
-        last: float | None = None
-        for frame in self._frames():
-            time = self._timeline.frame(_seconds(frame.pts, frame.time_base))
-            index, self.decoded = self.decoded, self.decoded + 1
-            self._end = time + (_seconds(frame.duration, frame.time_base) or self._timeline.step)
-            if is_sampled(rule, index, time, last):
-                last = time
-                yield Sample(index, time, _picture(reformatter, frame))
-        if not self.decoded:
-            raise self._unreadable("gives no frame: it is damaged or empty")
+        Raises VideoUnreadable at the end when no frame came at all.
+        """
+        converter = Converter.of(picture, self._rotation)
+        if self._numbers is None:
+            one_pass = self._counted(rule, converter)
+        else:
+            one_pass = self._ranked(rule, converter, self._numbers)
+        yield from self._stack.enter_context(closing(one_pass))
+        if self._report is None or not (self._report.decoded or self.passed):
+            raise unreadable("gives no frame: it is damaged or empty", self._where)
 
     def report(self) -> Report:
-        """What the pass found; complete once :meth:`samples` is exhausted."""
-        probe = self.probe
-        step = self._timeline.step
-        missing = (probe.duration or 0.0) - self._end
-        truncated = missing > 1.5 * step + 0.05
-        lost = self._errors
-        if truncated:
-            tail = round(missing / step)
-            lost = probe.frames - self.decoded if probe.frames and probe.frames > self.decoded else lost + tail
-        return Report(self.decoded, self._packets, self._errors, truncated, lost)
+        """What the pass found. Needs :meth:`samples` to be exhausted."""
+        assert self._report is not None  # noqa: S101 - the caller's order of calls
+        return self._report
 
-    def _frames(self) -> Iterator[av.VideoFrame]:
-        """Every frame that can be had, stepping over what cannot be read or decoded."""
+    def _open(self, stack: ExitStack) -> Reading:
+        video = open_video(self._path, self._where)
+        stack.enter_context(video.container)
+        return video
+
+    def _scan(self, video: Reading) -> None:
+        """Read all packets once, and decode the first few."""
+        builder = IndexBuilder()
+        head: list[av.Packet[VideoStream]] = []
+        for packet in video.packets():
+            builder.add(packet)
+            if packet.size and len(head) < _TRIED:
+                head.append(packet)
+        context = video.stream.codec_context
+        name = context.codec.canonical_name
+        self._facts = planning.StreamFacts(name, context.reorder_depth, context.field_order > 1)
+        self._index: PacketIndex = builder.index()
+        self._read_errors = video.errors
+        self._cut = builder.corrupt_last or (
+            video.container.format.name == "mpegts" and ends_cut(self._path, video.stream.id)
+        )
+        self._rotation = 0.0
+        self._base = video.stream.time_base or Fraction(0)
+        usual = float(self._index.span()[1] * self._base)
+        self._step = usual or (1 / self.probe.fps if self.probe.fps else 1 / 30)
+        self._numbers: Integers | None = planning.ordinals(self._index, self._facts)
+        if not self._holds(video, head[:1] if name == "mjpeg" else head):
+            self._numbers = None
+
+    def _holds(self, video: Reading, head: list[av.Packet[VideoStream]]) -> bool:
+        """Whether the first packets give one frame each, in the order of their stamps, as far as they are sound."""
         import av
 
-        for packet in self._read():
+        context, frames = video.stream.codec_context, []
+        sound = True
+        for packet in [*head, None]:
             try:
-                frames = packet.decode()
+                frames += context.decode(packet)
             except av.FFmpegError:
-                self._errors += 1
-                continue
-            self._timeline.packet(_seconds(packet.pts, packet.time_base))
-            yield from frames
+                sound = False
+        if frames:
+            self._rotation = float(frames[0].rotation)
+        stamps = [frame.pts for frame in frames]
+        expected = sorted(packet.pts for packet in head if not packet.is_discard and packet.pts is not None)
+        if sound and not any(frame.is_corrupt or frame.interlaced_frame for frame in frames):
+            return stamps == expected
+        return all(stamp in expected for stamp in stamps)
 
-    def _read(self) -> Iterator[av.Packet[VideoStream]]:
-        """Every packet, and an empty one last that flushes the decoder."""
-        import av
+    def _ranked(self, rule: Sampling, converter: Converter, numbers: Integers) -> Generator[Sample, None, None]:
+        import numpy as np
 
-        in_a_row = 0
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.FFmpegError:
-                in_a_row += 1
-                self._errors += 1
-                if in_a_row >= _MAX_READ_ERRORS:
-                    return
-                packets = self._container.demux(self._stream)
-                continue
-            in_a_row = 0
-            if packet.size:
-                self._packets += 1
-            yield packet
+        shown = numbers >= 0
+        pts = np.sort(self._index.pts[shown])
+        base = float(self._base)
+        times = np.round((pts - pts[0]) * base, 6)
+        scene = Scene(rule.scene) if rule.scene is not None else None
+        wanted = self._wanted(rule, times.tolist())
+        copy = self._facts.codec == "mjpeg" and converter.changes_nothing and scene is None
+        plan = planning.plan(self._index, self._facts, numbers, wanted, copy=copy)
+        work = Ranked(partial(open_video, self._path, self._where), self._index, numbers, pts, wanted, plan)
+        for number, found in work.run():
+            self.passed = number + 1
+            time = float(times[number])
+            if isinstance(found, bytes):
+                yield _copied(number, time, found)
+            else:
+                sample = _sample(number, time, found, converter)
+                if scene is None or scene.changed(sample.grey):
+                    yield sample
+        self.passed = len(pts)
+        self._report = self._found(plan.mode, work.decoded, work.errors, work.missing, 0)
 
-    def _unreadable(self, what: str) -> VideoUnreadable:
-        return VideoUnreadable(what, where=self._where, fix="check that the whole file was uploaded, and record anew")
+    def _wanted(self, rule: Sampling, times: list[float]) -> Integers:
+        import numpy as np
+
+        if rule.scene is not None:
+            return np.arange(len(times))
+        if rule.count is not None:
+            return np.array(planning.spread(rule.count, len(times)), np.int64)
+        return np.fromiter(planning.sampled(rule, times), np.int64)
+
+    def _counted(self, rule: Sampling, converter: Converter) -> Generator[Sample, None, None]:
+        """Every frame decoded, in order; ordinals are counted."""
+        scene = Scene(rule.scene) if rule.scene is not None else None
+        chosen: frozenset[int] = frozenset()
+        if rule.count is not None:
+            with ExitStack() as stack:
+                total = sum(1 for _ in Counted(self._open(stack), self._step).frames())
+            chosen = frozenset(planning.spread(rule.count, total))
+        last: float | None = None
+        with ExitStack() as stack:
+            work = Counted(self._open(stack), self._step)
+            for number, time, frame in work.frames():
+                self.passed = number + 1
+                sample = _sample(number, time, frame, converter)
+                if scene is not None:
+                    take = scene.changed(sample.grey)
+                elif rule.count is not None:
+                    take = number in chosen
+                else:
+                    take = planning.is_sampled(rule, number, time, last)
+                if take:
+                    last = time
+                    yield sample
+        shown = int((~self._index.hidden).sum())
+        missing = max(0, shown - work.decoded) if self._facts.codec in planning.RANKED else work.errors
+        self._report = self._found(planning.Mode.SEQUENCE, work.decoded, work.errors, missing, work.mended)
+
+    def _found(self, mode: planning.Mode, decoded: int, errors: int, missing: int, mended: int) -> Report:
+        """*missing* frames, of those the file holds packets for, could not be had."""
+        ticks, usual = self._index.span()
+        after = (self.probe.duration or 0.0) - float(ticks * self._base)
+        timed = usual > 0 or len(self._index) == 1
+        short = timed and after > 1.5 * self._step + 0.05
+        promised = (self.probe.frames or 0) - len(self._index)
+        lost = missing
+        if short:
+            lost += promised if promised > 0 else round(after / self._step)
+        frames = decoded if self._numbers is None else int((self._numbers >= 0).sum())
+        errors += self._read_errors
+        return Report(mode, frames, decoded, len(self._index), errors, short or self._cut, lost, mended)
 
 
-def _probe(container: InputContainer, stream: VideoStream) -> Probe:
-    rate = stream.average_rate or stream.guessed_rate
-    duration: float | None = None
-    if stream.duration is not None and stream.time_base is not None:
-        duration = float(stream.duration * stream.time_base)
-    elif container.duration is not None and len(container.streams) == 1:  # other streams may last longer
-        duration = container.duration / 1_000_000
-    context = stream.codec_context
-    return Probe(
-        codec=context.name,
-        width=context.width,
-        height=context.height,
-        fps=round(float(rate), 3) if rate else None,
-        duration=round(duration, 6) if duration else None,
-        frames=stream.frames or None,
+def _sample(number: int, time: float, frame: av.VideoFrame, converter: Converter) -> Sample:
+    return Sample(
+        number,
+        time,
+        None,
+        make_picture=partial(converter.picture, frame),
+        make_grey=partial(converter.grey, frame),
+        make_planes=partial(converter.planes, frame),
+        make_tile=partial(converter.tile, frame),
     )
 
 
-def _seconds(ticks: int | None, base: Fraction | None) -> float | None:
-    return None if ticks is None or base is None else float(ticks * base)
-
-
-def _picture(reformatter: Any, frame: av.VideoFrame) -> Picture:
-    picture: Picture = reformatter.reformat(frame, format="bgr24").to_ndarray()
-    return picture
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+def _copied(number: int, time: float, packet: bytes) -> Sample:
+    return Sample(
+        number,
+        time,
+        packet,
+        make_picture=partial(picture_of_jpeg, packet),
+        make_grey=partial(small_grey_of_jpeg, packet),
+        make_tile=partial(tile_of_jpeg, packet),
+    )

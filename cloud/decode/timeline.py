@@ -18,6 +18,8 @@ class Timeline:
     """
 
     step: float
+    mended: int = 0
+    """Frames whose own stamp was not taken."""
     _packets: list[float] = field(default_factory=list)
     _frames: int = 0
     _origin: float | None = None
@@ -39,11 +41,15 @@ class Timeline:
                 self._reordered = True
                 for _ in range(min(self._frames, len(self._packets))):
                     heappop(self._packets)
+            given = (stamp, self._origin)
             if self._reordered and self._packets:
                 stamp = heappop(self._packets)
             if self._latest - (stamp - self._origin) >= _JUMP:
                 self._origin = stamp - time
             time = max(self._latest, stamp - self._origin)
+            self.mended += (stamp, self._origin) != given
+        else:
+            self.mended += 1
         self._frames += 1
         self._latest = time
         return round(time, 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,13 @@ from cloud.decode.jpeg import encode_jpeg
 from cloud.settings import Sheet
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Picture = NDArray[np.uint8]
+    from cloud.decode.sample import Picture, Sample
 
 QUALITY = 90
 _Color = tuple[int, int, int]
 _PAPER, _CARD, _INK, _FAINT, _ACCENT = (24, 20, 18), (40, 34, 31), (240, 236, 232), (160, 150, 142), (90, 190, 250)
+_REJECTED = (60, 60, 220)
+_DIMMED = 0.35  # of its brightness: what a rejected frame shows is still to be made out
 _GAP, _MARGIN, _CAPTION, _TITLE = 12, 20, 26, 76
 _OVERSAMPLE = 3  # the stroke font is drawn large and shrunk: thin strokes come out smooth
 
@@ -30,23 +30,26 @@ class ContactSheet:
     _stride: int = 1
     _tiles: list[tuple[int, float, Picture]] = field(default_factory=list)
 
-    def add(self, index: int, time: float, picture: Picture) -> None:
-        """Take the next sampled frame: its ordinal, seconds after the first, picture in BGR."""
+    def add(self, sample: Sample) -> None:
+        """Take the next sampled frame; its picture is made only if it is to be drawn."""
         if self.seen % self._stride == 0:
             if len(self._tiles) == self.settings.max_tiles:
                 self._stride *= 2
                 self._tiles = self._tiles[::2]
             if self.seen % self._stride == 0:
-                self._tiles.append((index, time, _shrink(picture, self.settings.tile_width)))
+                self._tiles.append((sample.index, sample.time, sample.tile(self.settings.tile_width)))
         self.seen += 1
 
-    def render(self, title: str, facts: str) -> bytes:
-        """The sheet as a JPEG: *title* large, *facts* small below it, then the tiles. Needs at least one frame."""
+    def render(self, title: str, facts: str, rejected: Mapping[int, Sequence[str]]) -> bytes:
+        """The sheet as a JPEG: *title* large, *facts* small below it, then the tiles.
+
+        Tiles of *rejected* frames (reasons by ordinal) are dimmed and framed, and name the reasons.
+        """
         import numpy as np
 
         width = self.settings.tile_width
-        height = max(tile.shape[0] for _, _, tile in self._tiles)
-        columns = min(self.settings.columns, len(self._tiles))
+        height = max((tile.shape[0] for _, _, tile in self._tiles), default=0)
+        columns = max(1, min(self.settings.columns, len(self._tiles)))
         rows = -(-len(self._tiles) // columns)
         if len(self._tiles) < self.seen:
             facts = f"{facts}  |  {len(self._tiles)} of {self.seen} shown"
@@ -59,28 +62,27 @@ class ContactSheet:
             row, column = divmod(place, columns)
             left = _MARGIN + column * (width + _GAP)
             top = _MARGIN + _TITLE + row * (height + _CAPTION + _GAP)
-            sheet[top : top + height + _CAPTION, left : left + width] = _card(tile, height, index, time)
+            card = _card(tile, height, index, time, rejected.get(index))
+            sheet[top : top + height + _CAPTION, left : left + width] = card
         return encode_jpeg(sheet, QUALITY)
 
 
-def _shrink(picture: Picture, width: int) -> Picture:
-    import cv2
-    import numpy as np
-
-    height = max(1, min(2 * width, round(picture.shape[0] * width / picture.shape[1])))
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _card(tile: Picture, height: int, index: int, time: float) -> Picture:
+def _card(tile: Picture, height: int, index: int, time: float, reasons: Sequence[str] | None) -> Picture:
     import numpy as np
 
     width = tile.shape[1]
     card = np.full((height + _CAPTION, width, 3), _CARD, np.uint8)
     top = (height - tile.shape[0]) // 2
-    card[top : top + tile.shape[0]] = tile
+    card[top : top + tile.shape[0]] = tile if reasons is None else (tile * _DIMMED).astype(np.uint8)
     _place(card, _text(f"{index:06d}", 0.42, _INK, _CARD), 8, height + _CAPTION // 2)
     moment = _text(clock_face(time), 0.42, _FAINT, _CARD)
     _place(card, moment, width - moment.shape[1] - 8, height + _CAPTION // 2)
+    if reasons is not None:
+        label = _text(", ".join(reasons).replace("_", " "), 0.42, _INK, _REJECTED)
+        banner = np.full((label.shape[0] + 8, width, 3), _REJECTED, np.uint8)
+        _place(banner, label, 8, banner.shape[0] // 2)
+        _place(card, banner, 0, height - banner.shape[0] // 2)
+        card[:2] = card[:height, :2] = card[:height, -2:] = _REJECTED
     return card
 
 

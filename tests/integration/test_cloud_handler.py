@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
-from cloud import handler as module
+from cloud.engine import EventHandler
 from cloud.events import ObjectRef, s3_notification
-from cloud.handler import EventHandler
 from cloud.settings import Settings, StoreSettings
 from edge_agent.errors import EventInvalid, NameInvalid, ObjectNotFound, VideoUnreadable
 from edge_agent.store import ObjectStore
@@ -145,32 +142,19 @@ def test_bad_videos_are_one_clear_line(store: ObjectStore, key: str, content: by
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_the_function_reads_its_environment_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, black_cup: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Lambda's entry point takes settings from the environment, and logs JSON."""
-    raw, dataset = tmp_path / "raw", tmp_path / "dataset"
-    (raw / "videos").mkdir(parents=True)
-    dataset.mkdir()
-    (raw / "videos/black_cup_1.mp4").write_bytes(black_cup.read_bytes())
-    monkeypatch.setenv("EDGE_CLOUD_RAW", str(raw))
-    monkeypatch.setenv("EDGE_CLOUD_DATASET", str(dataset))
-    module._from_environment.cache_clear()
-    try:
-        reply = module.handler(s3_notification(ObjectRef("raw", "videos/black_cup_1.mp4"), NOW), None)
-        monkeypatch.delenv("EDGE_CLOUD_DATASET")
-        again = module.handler(s3_notification(ObjectRef("raw", "videos/black_cup_1.mp4"), NOW), None)
-    finally:
-        module._from_environment.cache_clear()
-        structlog.reset_defaults()
-    assert [reply["videos"][0]["outcome"], again["videos"][0]["outcome"]] == ["processed", "unchanged"]
-    assert (dataset / "manifests/black_cup/undated.manifest").is_file()
-    logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [line["event"] for line in logged] == ["video_processed", "video_unchanged"]
+def deletion(store: ObjectStore, key: str) -> dict[str, Any]:
+    record = event(store, key)["Records"][0]
+    return {"Records": [{**record, "eventName": "ObjectRemoved:Delete"}]}
 
 
-def test_a_cold_start_imports_nothing_heavy() -> None:
-    """Codecs, arrays and the AWS client are loaded by the first video, not by the import."""
-    code = "import sys, cloud.handler; print([m for m in ('av', 'cv2', 'numpy', 'boto3') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_a_removed_video_leaves_no_lines(store: ObjectStore, black_cup: Path) -> None:
+    """The event of a deletion takes out what was made of the video, unless the video is there again."""
+    store.put("videos/black_cup_1.mp4", black_cup)
+    handler = made(store)
+    handler.handle(event(store, "videos/black_cup_1.mp4"))
+    assert handler.handle(deletion(store, "videos/black_cup_1.mp4"))["videos"][0]["outcome"] == "unchanged"
+    assert manifest(store).count(b"\n") == 3
+    store.delete("videos/black_cup_1.mp4")
+    assert handler.handle(deletion(store, "videos/black_cup_1.mp4"))["videos"][0]["outcome"] == "removed"
+    assert not [info.key for info in store.list("frames/")]
+    assert not [info for info in store.list("manifests/") if info.size]

@@ -15,10 +15,12 @@ import av
 import pytest
 
 from cloud.dataset.index import VideoIndex
-from cloud.dataset.manifest import append, make_line
+from cloud.dataset.manifest import Appended, append, make_line
+from cloud.dataset.parked import read as read_parked
 from cloud.events import ObjectRef
+from cloud.judge.rules import JudgeRules
 from cloud.local import LocalVideos
-from cloud.pipeline import Outcome, Progress, Result, process
+from cloud.pipeline import Outcome, Progress, Result, process, remove
 from cloud.settings import Sampling, Settings
 from edge_agent.clock import SystemClock
 from edge_agent.errors import NameInvalid, ObjectConflict, ObjectNotFound, PreconditionFailed, VideoUnreadable
@@ -27,7 +29,10 @@ from edge_agent.store import ObjectStore
 from edge_agent.store.directory import DirectoryStore
 from tests.support.clock import FakeClock
 
-SETTINGS = Settings.model_validate({"dataset": "unused", "sampling": {"every": 10}, "sheet": {"tile_width": 64}})
+OFF = {name: {"action": "off"} for name in JudgeRules.model_fields}
+SETTINGS = Settings.model_validate(
+    {"dataset": "unused", "sampling": {"every": 10}, "sheet": {"tile_width": 64}, "judges": OFF}
+)
 START = datetime(2026, 11, 22, 14, 31, 5, 123000, UTC)
 
 
@@ -153,13 +158,25 @@ def test_a_video_that_is_gone_is_said_to_be_gone(store: ObjectStore) -> None:
     assert str(caught.value).startswith(f"{store.uri('videos/black_cup_1.mp4')}: the video is gone")
 
 
+def test_what_was_made_of_a_video_outlives_it(store: ObjectStore, clip: Path) -> None:
+    """Raw footage expires; an event that comes late, or once more, then takes nothing away."""
+    store.put("videos/black_cup_1.mp4", clip)
+    run(store, "videos/black_cup_1.mp4")
+    store.delete("videos/black_cup_1.mp4")
+    before = keys(store, "")
+    with pytest.raises(ObjectNotFound, match="the video is gone"):
+        run(store, "videos/black_cup_1.mp4")
+    assert keys(store, "") == before
+
+
 def test_a_truncated_video_says_so_in_its_index(store: ObjectStore, clip: Path) -> None:
     """The frames before the cut are listed; the index counts those that were lost."""
     store.put("videos/black_cup_1.mp4", clip.read_bytes()[: clip.stat().st_size // 2])
     index = run(store, "videos/black_cup_1.mp4").index
     assert index is not None
     assert index.decode.truncated
-    assert index.decode.frames + index.decode.lost == 25
+    assert 0 < index.decode.lost < 25
+    assert "the file ends before the video does" in index.decode.why
     assert len(lines(store, index.manifest)) == len(index.frames) > 0
 
 
@@ -169,7 +186,11 @@ def test_no_video_leaves_nothing_behind(store: ObjectStore) -> None:
     with pytest.raises(VideoUnreadable) as caught:
         run(store, "videos/black_cup_1.mp4")
     assert str(caught.value).startswith(store.uri("videos/black_cup_1.mp4"))
-    assert keys(store, "") == ["videos/black_cup_1.mp4"]
+    assert keys(store, "") == ["failed/black_cup_1.json", "videos/black_cup_1.mp4"]
+    record = read_parked(store, "failed/black_cup_1.json")
+    assert record is not None
+    assert (record.error, record.since) == ("VideoUnreadable", "2026-11-22T14:31:05.000Z")
+    assert record.what == caught.value.what
 
 
 @pytest.mark.parametrize("stem", ["box", "Yellow_box_1", "yellow_box_big_1", "yellow__1"])
@@ -253,19 +274,21 @@ def test_progress_is_told_and_may_stop_the_work(directory_store: DirectoryStore,
     ref = ObjectRef("", "videos/black_cup_1.mp4")
     with pytest.raises(InterruptedError):
         process(ref, directory_store, directory_store, SETTINGS, FakeClock(), listen)
-    assert heard == [Progress(1, 1, 25), Progress(11, 2, 25)]
+    assert [(progress.sampled, progress.expected) for progress in heard] == [(1, 25), (2, 25)]
     assert keys(directory_store, "manifests/") == []
 
 
 def test_thirty_two_appenders_to_one_partition_all_succeed(store: ObjectStore) -> None:
     """No block is lost, none is there twice, and the bytes are those of one after the other."""
     names = [SegmentName.parse(f"blue_box_{number}") for number in range(32)]
-    blocks = {name.stem: [make_line(f"s3://b/{name.frame(i)}.jpg", name) for i in range(3)] for name in names}
+    blocks = {
+        name.stem: [make_line(f"s3://b/{name.frame(i)}.jpg", name.tag.as_dict()) for i in range(3)] for name in names
+    }
     together = threading.Barrier(32)
 
     def one(stem: str) -> bool:
         together.wait()
-        return append(store, "manifests/p.manifest", stem, blocks[stem], SystemClock())
+        return append(store, "manifests/p.manifest", stem, blocks[stem], SystemClock()) is Appended.WRITTEN
 
     with ThreadPoolExecutor(32) as pool:
         assert all(pool.map(one, blocks))
@@ -273,3 +296,105 @@ def test_thirty_two_appenders_to_one_partition_all_succeed(store: ObjectStore) -
         append(store, "manifests/q.manifest", stem, blocks[stem], SystemClock())
     assert store.get("manifests/p.manifest").body == store.get("manifests/q.manifest").body
     assert len(lines(store, "manifests/p.manifest")) == 96
+
+
+def test_a_rejected_frame_is_stored_and_indexed_but_not_listed(store: ObjectStore, clip: Path) -> None:
+    """It can be restored: frame, scores and reason are there."""
+    store.put("videos/black_cup_1.mp4", clip)
+    rules = {**OFF, "duplicate": {"action": "reject", "threshold": 0.000001}}
+    index = run(store, "videos/black_cup_1.mp4", settings(judges=rules)).index
+    assert index is not None
+    assert [frame.verdict for frame in index.frames] == ["kept", "rejected", "kept"]
+    assert index.frames[1].reasons == ("duplicate",)
+    assert index.frames[1].scores["duplicate"] > 0
+    assert len(keys(store, "frames/")) == 3
+    assert [line["source-ref"] for line in lines(store, index.manifest)] == [
+        store.uri(index.frames[number].key) for number in (0, 2)
+    ]
+
+
+def settings(**changes: object) -> Settings:
+    return Settings.model_validate({**SETTINGS.model_dump(), **changes})
+
+
+def test_another_picture_format_replaces_the_frames(store: ObjectStore, clip: Path) -> None:
+    """No picture of the former format stays, and the lines name the new ones."""
+    store.put("videos/black_cup_1.mp4", clip)
+    run(store, "videos/black_cup_1.mp4")
+    index = run(store, "videos/black_cup_1.mp4", settings(picture={"format": "png"})).index
+    assert index is not None
+    assert keys(store, "frames/") == [f"frames/black_cup_1/black_cup_1_{n:06d}.png" for n in (0, 10, 20)]
+    assert store.head("frames/black_cup_1/black_cup_1_000000.png").content_type == "image/png"
+    assert [line["source-ref"] for line in lines(store, index.manifest)] == [store.uri(f.key) for f in index.frames]
+
+
+def test_other_keys_in_lines_cost_no_decode(store: ObjectStore, clip: Path) -> None:
+    """Asked again with other extra keys, the lines are written anew and the frames stay."""
+    take = Take("dock7", "cam1", START)
+    name = SegmentName(ClassTag.parse("black_cup"), str(take))
+    key = f"videos/{name}.mp4"
+    store.put(key, clip)
+    run(store, key)
+    frames = {info.key: info.modified for info in store.list("frames/")}
+    result = run(store, key, settings(lines={"extra": ["captured", "camera", "device", "frame"]}))
+    assert result.appended
+    assert result.index is not None
+    assert lines(store, result.index.manifest)[1] == {
+        "source-ref": store.uri(result.index.frames[1].key),
+        "color": "black",
+        "object": "cup",
+        "captured": "2026-11-22T14:31:05.496Z",
+        "camera": "cam1",
+        "device": "dock7",
+        "frame": 10,
+    }
+    assert {info.key: info.modified for info in store.list("frames/")} == frames
+
+
+def test_a_deleted_videos_frames_and_lines_go(store: ObjectStore, clip: Path) -> None:
+    """Nothing of it is left, its neighbours in the partition stay, and a second event changes nothing."""
+    for stem in ("black_cup_1", "black_cup_2"):
+        store.put(f"videos/{stem}.mp4", clip)
+        run(store, f"videos/{stem}.mp4")
+    store.delete("videos/black_cup_1.mp4")
+    for _ in range(2):
+        ref = ObjectRef(store.name, "videos/black_cup_1.mp4")
+        assert remove(ref, store, store, SETTINGS, FakeClock()).outcome is Outcome.REMOVED
+        assert not [key for key in keys(store, "") if "black_cup_1" in key]
+        assert len(lines(store, "manifests/black_cup/undated.manifest")) == 3
+
+
+def test_a_removal_that_comes_late_harms_nothing(store: ObjectStore, clip: Path) -> None:
+    """The video is there again: the event is a hint, and what counts is the store."""
+    store.put("videos/black_cup_1.mp4", clip)
+    ref = ObjectRef(store.name, "videos/black_cup_1.mp4")
+    assert remove(ref, store, store, SETTINGS, FakeClock()).outcome is Outcome.PROCESSED
+    assert remove(ref, store, store, SETTINGS, FakeClock()).outcome is Outcome.UNCHANGED
+
+
+def test_a_video_replaced_by_rubbish_leaves_no_line(store: ObjectStore, clip: Path) -> None:
+    """What was made of the former version goes, the rubbish is parked; a good version releases it."""
+    store.put("videos/black_cup_1.mp4", clip)
+    run(store, "videos/black_cup_1.mp4")
+    store.put("videos/black_cup_1.mp4", b"rubbish" * 99)
+    for _ in range(2):
+        with pytest.raises(VideoUnreadable):
+            run(store, "videos/black_cup_1.mp4")
+        assert lines(store, "manifests/black_cup/undated.manifest") == []
+        assert keys(store, "frames/") == keys(store, "index/") == keys(store, "previews/") == []
+        assert keys(store, "failed/") == ["failed/black_cup_1.json"]
+    store.put("videos/black_cup_1.mp4", clip)
+    run(store, "videos/black_cup_1.mp4")
+    assert keys(store, "failed/") == []
+    assert len(lines(store, "manifests/black_cup/undated.manifest")) == 3
+
+
+def test_a_frame_that_somebody_overwrote_is_made_anew(store: ObjectStore, clip: Path) -> None:
+    """A late worker of another version may overwrite frames: the next event, even a stale one, mends it."""
+    store.put("videos/black_cup_1.mp4", clip)
+    index = run(store, "videos/black_cup_1.mp4").index
+    assert index is not None
+    good = store.get(index.frames[1].key).body
+    store.put(index.frames[1].key, b"of another version")
+    assert run(store, "videos/black_cup_1.mp4", etag="0" * 32).outcome is Outcome.PROCESSED
+    assert store.get(index.frames[1].key).body == good

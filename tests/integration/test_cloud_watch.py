@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from cloud.bell import Bell, Stopped, back_off
+from cloud.engine import EventHandler
 from cloud.events import ObjectRef, parse
-from cloud.handler import EventHandler
 from cloud.settings import Settings
-from cloud.watch import Bell, Hints, Stopped, Watch, back_off, notification
+from cloud.watch import Hints, Watch, notification
 from edge_agent.errors import StoreUnreachable
 from edge_agent.store import ObjectInfo, ObjectStore
 from edge_agent.store.directory import DirectoryStore

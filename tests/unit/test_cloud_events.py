@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.events import ObjectRef, decode_key, encode_key, messages, parse, s3_notification
+from cloud.events import (
+    BatchInvocation,
+    BatchTask,
+    ObjectRef,
+    batch_invocation,
+    decode_key,
+    encode_key,
+    messages,
+    parse,
+    s3_notification,
+)
 from edge_agent.errors import EventInvalid
 
 # The structure AWS documents ("Event message structure", version 2.1 and later), as a PUT sends it.
@@ -133,17 +144,59 @@ def test_a_newer_event_version_is_read_all_the_same(version: str) -> None:
     "event",
     [
         {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-11-22T14:31:07.000Z", "Bucket": "raw-bucket"},
-        {"Records": [{**S3_EVENT["Records"][0], "eventName": "ObjectRemoved:Delete"}]},
+        {"Records": [{**S3_EVENT["Records"][0], "eventName": "LifecycleExpiration:Delete"}]},
         {"Records": [{**S3_EVENT["Records"][0], "eventName": "ObjectTagging:Put"}]},
-        {**BRIDGE_EVENT, "detail-type": "Object Deleted"},
+        {
+            **BRIDGE_EVENT,
+            "detail-type": "Object Deleted",
+            "detail": {**BRIDGE_EVENT["detail"], "reason": "Lifecycle Expiration"},
+        },
         {"Records": []},
     ],
-    ids=["test", "removed", "tagged", "bridge-deleted", "empty"],
+    ids=["test", "expired", "tagged", "bridge-expired", "empty"],
 )
 def test_events_about_nothing_new_are_ignored(event: object) -> None:
-    """S3's test event, removals and the like are no work and no fault, directly and from a queue."""
+    """S3's test event, expiry by a lifecycle rule and the like are no work and no fault, directly and from a queue."""
     assert parse(event) == []
     assert messages(sqs(event))[0].fault is None
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"Records": [{**S3_EVENT["Records"][0], "eventName": "ObjectRemoved:Delete"}]},
+        {"Records": [{**S3_EVENT["Records"][0], "eventName": "ObjectRemoved:DeleteMarkerCreated"}]},
+        {
+            **BRIDGE_EVENT,
+            "detail-type": "Object Deleted",
+            "detail": {**BRIDGE_EVENT["detail"], "reason": "DeleteObject", "deletion-type": "Permanently Deleted"},
+        },
+    ],
+    ids=["removed", "marker", "bridge-deleted"],
+)
+def test_a_deletion_is_told_as_one(event: object) -> None:
+    """What somebody deleted is a reference like any other, marked as removed."""
+    assert parse(event) == [replace(REF, removed=True)]
+
+
+@pytest.mark.parametrize("bucket", [{"s3Bucket": "raw-bucket"}, {"s3BucketArn": "arn:aws:s3:::raw-bucket"}])
+def test_tasks_of_batch_operations_are_references(bucket: dict[str, str]) -> None:
+    """Both schemas of S3 Batch Operations: keys decoded once, an empty version is none, ids go back unchanged."""
+    event = {
+        "invocationSchemaVersion": "2.0",
+        "invocationId": "aW52b2NhdGlvbg==",
+        "job": {"id": "f3cc4f60", "userArguments": {}},
+        "tasks": [{"taskId": "t1", "s3Key": "videos/a+b_%C3%A9.mp4", "s3VersionId": "", **bucket}],
+    }
+    ref = ObjectRef("raw-bucket", "videos/a b_é.mp4")
+    assert batch_invocation(event) == BatchInvocation("2.0", "aW52b2NhdGlvbg==", (BatchTask("t1", ref),))
+
+
+@given(st.none() | st.dictionaries(st.sampled_from(["tasks", "invocationId", "x"]), st.text() | st.lists(st.text())))
+def test_what_is_no_invocation_by_batch_operations_is_refused(event: object) -> None:
+    """Anything else is EventInvalid, in one line."""
+    with pytest.raises(EventInvalid):
+        batch_invocation(event)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.dataset import layout
-from cloud.dataset.manifest import make_line, merge, parse, parse_line
-from edge_agent.errors import ObjectConflict
+from cloud.dataset.index import DecodeFacts, FrameFacts, ProbeFacts, SegmentFacts, VideoFacts, VideoIndex
+from cloud.dataset.manifest import lines_of, make_line, merge, parse, parse_line
+from cloud.settings import load
+from edge_agent.errors import ConfigInvalid, ObjectConflict
 from edge_agent.segment import SegmentName, parse_frame
 
 BLUE = SegmentName.parse("blue_box_1")
@@ -20,7 +22,7 @@ STEMS = ["blue_box_1", "blue_box_10", "blue_box_2", "blue_box_a-b-1"]
 
 def block(stem: str, indices: list[int]) -> list[str]:
     name = SegmentName.parse(stem)
-    return [make_line(f"s3://bucket/{layout.frame_key(name, index)}", name) for index in indices]
+    return [make_line(f"s3://bucket/{layout.frame_key(name, index)}", name.tag.as_dict()) for index in indices]
 
 
 blocks = st.dictionaries(st.sampled_from(STEMS), st.lists(st.integers(0, 2_000_000), unique=True, max_size=5))
@@ -28,7 +30,7 @@ blocks = st.dictionaries(st.sampled_from(STEMS), st.lists(st.integers(0, 2_000_0
 
 def test_a_line_looks_as_labelling_services_expect() -> None:
     """Key order and spacing are fixed to the byte."""
-    assert make_line("s3://bucket/frames/blue_box_1/blue_box_1_000023.jpg", BLUE) == (
+    assert make_line("s3://bucket/frames/blue_box_1/blue_box_1_000023.jpg", BLUE.tag.as_dict()) == (
         '{"source-ref": "s3://bucket/frames/blue_box_1/blue_box_1_000023.jpg", "color": "blue", "object": "box"}'
     )
 
@@ -118,10 +120,84 @@ def test_keys_are_derived_from_the_stem() -> None:
     assert layout.index_key(BLUE) == "index/blue_box_1.json"
     assert parse_frame("blue_box_1_000023") == (BLUE, 23)
     assert layout.is_frame_key(BLUE, "frames/blue_box_1/blue_box_1_000023.jpg")
+    assert layout.frame_key(BLUE, 23, ".png") == "frames/blue_box_1/blue_box_1_000023.png"
+    assert layout.is_frame_key(BLUE, "frames/blue_box_1/blue_box_1_000023.png")
+    assert layout.failed_key("videos/a/blue_box_1.mp4") == "failed/blue_box_1.json"
+    assert layout.failed_key("videos/Blau u. gr\u00fcn.mp4") == "failed/Blau=20u.=20gr=C3=BCn.json"
     assert not layout.is_frame_key(BLUE, "frames/blue_box_1/notes.jpg")
     assert not layout.is_frame_key(BLUE, "frames/blue_box_10/blue_box_10_000023.jpg")
 
 
 def test_a_line_is_plain_json() -> None:
     """Any JSON reader reads it back."""
-    assert json.loads(make_line("s3://b/k", BLUE)) == {"source-ref": "s3://b/k", "color": "blue", "object": "box"}
+    assert json.loads(make_line("s3://b/k", BLUE.tag.as_dict())) == {
+        "source-ref": "s3://b/k",
+        "color": "blue",
+        "object": "box",
+    }
+
+
+SEGMENT = SegmentFacts(name="blue_box_1", class_={"color": "blue", "object": "box"}, take="1", camera="cam1")
+FRAME = FrameFacts(
+    index=23,
+    time=0.8,
+    at=None,
+    key="k",
+    size=1,
+    checksum="",
+    verdict="flagged",
+    reasons=("blur",),
+    scores={"blur": 0.7},
+)
+
+
+def index_of(*frames: FrameFacts) -> VideoIndex:
+    return VideoIndex(
+        settings="s",
+        video=VideoFacts(uri="u", key="k", etag="e", version=None, size=1),
+        segment=SEGMENT,
+        probe=ProbeFacts(codec="h264", width=1, height=1, fps=None, duration=None),
+        decode=DecodeFacts(
+            mode="m", frames=1, decoded=1, packets=1, packet_errors=0, mended=0, lost=0, truncated=False
+        ),
+        preview="p",
+        preview_size=1,
+        preview_checksum="",
+        manifest="m",
+        frames=frames,
+    )
+
+
+def test_rejected_frames_are_left_out_and_flagged_ones_listed() -> None:
+    """The manifest lists what is worth a label, or may be."""
+    frames = [
+        FRAME.model_copy(update={"key": verdict, "verdict": verdict}) for verdict in ("kept", "rejected", "flagged")
+    ]
+    lines = [json.loads(line) for line in lines_of(index_of(*frames), str)]
+    assert [line["source-ref"] for line in lines] == ["kept", "flagged"]
+
+
+def test_extra_keys_stand_behind_the_class_in_the_order_wanted_where_they_are_known() -> None:
+    """Camera, ordinal and scores are known here; device and moment are not, and left out."""
+    (line,) = lines_of(index_of(FRAME), str, ("scores", "device", "frame", "captured", "camera"))
+    assert list(json.loads(line).items()) == [
+        ("source-ref", "k"),
+        ("color", "blue"),
+        ("object", "box"),
+        ("scores", {"blur": 0.7}),
+        ("frame", 23),
+        ("camera", "cam1"),
+    ]
+
+
+def test_extra_keys_may_not_be_class_fields() -> None:
+    """A key cannot mean two things."""
+    with pytest.raises(ConfigInvalid, match=r"'lines.extra' and 'fields' both have camera"):
+        load(overrides={"dataset": "d", "fields": "color,camera", "lines": {"extra": "camera,frame"}})
+
+
+def test_a_claim_is_no_index() -> None:
+    """Whoever reads an index sees a finished one, or none."""
+    index = index_of(FRAME)
+    assert VideoIndex.from_json(index.to_json()) == index
+    assert VideoIndex.from_json(index.claim.to_json()) is None

@@ -69,11 +69,30 @@ def test_all_faults_come_at_once_with_their_paths(tmp_path: Path) -> None:
         assert any(line.startswith(start) for line in lines), (start, lines)
 
 
-@pytest.mark.parametrize("rule", ["{every: 5, seconds: 1}", "{}", "{seconds: 0}", "{seconds: .nan}", "{every: 1.5}"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *("{every: 5, count: 2}", "{phase: 1}", "{every: 5, phase: 5}", "{count: 3, phase: 1}", "{scene: 1.5}"),
+        *("{every: 5, seconds: 1}", "{}", "{seconds: 0}", "{seconds: .nan}", "{every: 1.5}"),
+    ],
+)
 def test_a_sampling_rule_is_exactly_one_positive_number(tmp_path: Path, rule: str) -> None:
     """Two rules, none, or one that never samples are refused."""
     with pytest.raises(ConfigInvalid, match="sampling"):
         load(write(tmp_path, f"dataset: d\nsampling: {rule}\n"))
+
+
+@pytest.mark.parametrize("crop", ["[0, 0, 1]", "[0.5, 0, 0.6, 1]", "[0, 0, 0, 1]", "[-0.1, 0, 1, 1]", "[a, 0, 1, 1]"])
+def test_a_crop_lies_inside_the_frame(tmp_path: Path, crop: str) -> None:
+    """Four fractions, no part outside, and something left."""
+    with pytest.raises(ConfigInvalid, match="picture"):
+        load(write(tmp_path, f"dataset: d\npicture: {{crop: {crop}}}\n"))
+
+
+def test_a_crop_can_come_from_the_environment() -> None:
+    """As four numbers with commas between."""
+    settings = load(environ={"EDGE_CLOUD_DATASET": "d", "EDGE_CLOUD_PICTURE__CROP": "0.25, 0, 0.5,1"})
+    assert settings.picture.crop == (0.25, 0, 0.5, 1)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +123,9 @@ def test_the_fingerprint_follows_what_changes_the_outputs() -> None:
     others: list[dict[str, object]] = [
         {"sampling": {"every": 29}},
         {"jpeg_quality": 94},
+        {"picture": {"format": "png"}},
         {"fields": "object,color"},
         {"sheet": {"columns": 4}},
     ]
     prints = {Settings.model_validate({"dataset": "a", **other}).fingerprint for other in others}
-    assert len(prints | {base.fingerprint}) == 5
+    assert len(prints | {base.fingerprint}) == len(others) + 1
