@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
@@ -43,6 +44,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="boots a guest machine: make acceptance"))
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Of several processes that share the tests, each hands its rows of the table to the one that prints it."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["faults"] = faults.ROWS
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    faults.ROWS.extend(tuple(row) for row in getattr(node, "workeroutput", {}).get("faults", ()))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if faults.ROWS:
         terminalreporter.section("what was tried, and what was lost")
@@ -69,11 +82,12 @@ def _nothing_left_running() -> Iterator[None]:
 
 
 def _children() -> list[psutil.Process]:
-    """Processes below this one, but for the servers meant to run and multiprocessing's own helper."""
+    """Processes below this one, but for servers meant to run, what runs below them, and multiprocessing's helper."""
     children = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if process.pid not in moto.running and not any("resource_tracker" in part for part in process.cmdline()):
+            meant = process.pid in moto.running or any(above.pid in moto.running for above in process.parents())
+            if not meant and not any("resource_tracker" in part for part in process.cmdline()):
                 children.append(process)
         except psutil.NoSuchProcess:
             continue

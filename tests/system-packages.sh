@@ -3,8 +3,8 @@
 # With "acceptance": those that build and boot a guest machine instead.
 set -u
 packages="gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly ffmpeg"
-[ "${1:-}" != acceptance ] || packages="qemu-system-x86 mmdebstrap e2fsprogs"
+gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly ffmpeg chromium chromium-driver mosquitto"
+[ "${1:-}" != acceptance ] || packages="qemu-system-x86 mmdebstrap e2fsprogs systemd-container"
 command -v dpkg-query >/dev/null 2>&1 || { echo "not a Debian system: tests that need $packages skip"; exit 0; }
 missing=""
 for package in $packages; do

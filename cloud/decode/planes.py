@@ -39,7 +39,7 @@ _COLOURED = (255 / 224, 128 - 128 * 255 / 224 + 0.001)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """From a frame to JFIF planes: through the filters of ``chain``, then, if ``widened``, from limited to full range."""
+    """From a frame to JFIF planes: through ``chain``, then, if ``widened``, from limited to full range."""
 
     chain: Chain = ()
     widened: bool = False
@@ -88,5 +88,5 @@ def _widened(plane: Plane, factor: float, offset: float) -> Plane:
     import cv2
     import numpy as np
 
-    # A filter of one pixel: the cheapest of OpenCV's ways to do so, and the only one that takes 8 bits and cuts below 0.
+    # A filter of one pixel: the cheapest of OpenCV's ways that cut at both ends.
     return np.asarray(cv2.filter2D(plane, -1, np.array([[factor]], np.float32), delta=offset), np.uint8)

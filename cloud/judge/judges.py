@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cloud.judge import whole
@@ -33,8 +34,9 @@ class Judges:
 
     def look(self, sample: Sample) -> Scores:
         """Take the next sample; the scores that can be told from it alone."""
-        measures = measure(sample.grey)
-        boxes = self._finder.find(sample) if self._finder else []
+        grey = sample.grey
+        measures = measure(grey)
+        boxes = self._finder.find(replace(sample, make_grey=lambda: grey)) if self._finder else []  # made once
         self._latest = (sample.index, boxes)
         row = _row(measures, len(boxes))
         alone = self._alone(row[0])

@@ -38,6 +38,12 @@ REFUSING = {
     "absent": "v4l2:///dev/video9",
 }
 
+FIND = """
+import json
+from edge_agent.init.devices import devices
+print(json.dumps([[device.url, device.card] for device in devices()]))
+"""
+
 
 def main(out: Path) -> None:
     seen: dict[str, Any] = {"kernel": platform.release(), "python": platform.python_version()}
@@ -57,6 +63,10 @@ def main(out: Path) -> None:
     with Agent(out / "portable", PORTABLE) as agent:
         seen["portable"] = agent.nth("segment_closed", "portable", 1)
         agent.stop()
+    seen["devices"] = json.loads(_said(sys.executable, "-c", FIND))
+    made = out / "made.yaml"
+    options = ["--yes", "--device", "dock7", "--camera", f"cam1={GOOD['good']}"]
+    seen["init"] = _said(sys.executable, "-m", "edge_agent.cli", "init", "-c", str(made), *options)
     (out / "seen.json").write_text(json.dumps(seen, indent=1))
 
 

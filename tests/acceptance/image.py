@@ -1,4 +1,4 @@
-"""The guest machine's disks: a Debian root, the agent's dependencies, and a disk for one run.
+"""The guest machine's disks: a Debian root, the agent's dependencies, and a disk for one run; and a container's root.
 
 The first two take minutes and stay in a cache, each under a name that says what it was made of; the third is made of
 the working tree for every run. All are built as plain directories and packed by ``mke2fs -d``: nothing is mounted.
@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution
@@ -26,6 +26,7 @@ SUITE = "bookworm"
 SUITE_PYTHON = ("3", "11")  # compiled dependencies are copied from the tests' own environment: the versions must agree
 PACKAGES = ("linux-image-amd64", "python3", "v4l-utils", "kmod", "udev", "util-linux")
 BUILD_SECONDS = 900  # a mirror far away on a busy machine; 95 s when measured
+CONTAINER_PACKAGES = ("systemd", "dbus", "python3")
 EXTRA = "edge"  # the extra of setup.py that a camera box installs
 
 # The guest's first process. The initial RAM disk has mounted /proc, /sys, /dev and /run; a run's disk says what to do.
@@ -61,6 +62,11 @@ def why_not() -> str:
         return "building the guest's root needs root; run: sudo make acceptance"
     if platform.machine() != "x86_64":
         return f"the guest is an x86_64 machine, this is {platform.machine()}: its compiled packages do not fit"
+    return other_python()
+
+
+def other_python() -> str:
+    """Why the packages installed here would not run in a guest, or nothing."""
     if platform.python_version_tuple()[:2] != SUITE_PYTHON:
         return f"the guest runs Python {'.'.join(SUITE_PYTHON)}, this is {platform.python_version()}"
     return ""
@@ -116,15 +122,27 @@ def copy_code(package: Path, into: Path) -> None:
     compileall.compile_dir(target, quiet=1)
 
 
-def _build_root(scratch: Path) -> None:
-    tree = scratch / "tree"
-    command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "--aptopt=APT::Sandbox::User root"]
+def container_root() -> Path:
+    """The root directory of a Debian with systemd and Python, built where it is not in the cache; not to be changed."""
+    with _only_one(cache()):
+        made_of = [SUITE, *CONTAINER_PACKAGES]
+        kept = _kept("container", made_of, lambda scratch: _debian(scratch / "tree", CONTAINER_PACKAGES))
+    return kept / "tree"
+
+
+def _debian(tree: Path, packages: Iterable[str]) -> None:
+    command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", "--aptopt=APT::Sandbox::User root"]
     command += [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale", "info")]
     _run([*command, SUITE, str(tree), *_own_sources()])
+    (tree / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
+
+
+def _build_root(scratch: Path) -> None:
+    tree = scratch / "tree"
+    _debian(tree, PACKAGES)
     init = tree / "sbin" / "acceptance-init"
     init.write_text(INIT)
     init.chmod(0o755)
-    (tree / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
     for name, pattern in (("vmlinuz", "vmlinuz-*"), ("initrd", "initrd.img-*")):
         shutil.copy2(next((tree / "boot").glob(pattern)), scratch / name)
     pack(tree, scratch / "root.ext4", "root", spare=128)

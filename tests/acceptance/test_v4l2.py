@@ -135,3 +135,10 @@ def test_a_camera_that_cannot_do_what_is_asked_says_so_in_one_line(
     assert not guest.seen["refused_stems"]
     assert all(part in error for part in said), error
     assert ";" in error, f"nothing to do about it: {error}"
+
+
+def test_init_finds_the_cameras_and_tries_one(guest: Guest) -> None:
+    """Each camera is listed with its name, in order, and what the one that is set up delivers is said."""
+    assert [url for url, _ in guest.seen["devices"]] == [f"v4l2:///dev/video{number}" for number in range(6)]
+    assert all("vivid" in card.lower() for _, card in guest.seen["devices"])
+    assert f"h264 {SIZE[0]}x{SIZE[1]}" in guest.seen["init"]

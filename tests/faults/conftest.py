@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.support import faults
+from tests.support.proxy import Proxy, proxy
+from tests.support.upload import fresh_spool
+from tests.support.uploading import Shelf
 
 
 @pytest.fixture
@@ -30,3 +34,16 @@ class Account:
 def account(request: pytest.FixtureRequest) -> Callable[..., None]:
     """``account(tried, lost, note)``: what the test tried, what was lost (``nothing``), and what was seen."""
     return Account(request.node.name.removeprefix("test_"))
+
+
+@pytest.fixture
+def link(moto_endpoint: str) -> Iterator[Proxy]:
+    """The way to the S3 server all tests share, through a proxy of the test's own."""
+    with proxy(moto_endpoint) as made:
+        yield made
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """A new spool, to put segments into."""
+    return Shelf(fresh_spool(tmp_path / "spool"))

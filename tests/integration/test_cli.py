@@ -46,11 +46,12 @@ def _refused(done: subprocess.CompletedProcess[str], status: int, *said: str) ->
 
 @pytest.mark.parametrize(
     "command",
-    ["", "run", "capture", "upload", "record", "check-config", "status", "label", "start", "stop", "demo"],
+    ["", "run", "capture", "upload", "record", "check-config", "status", "label", "start", "stop", "demo"]
+    + ["doctor", "init", "drain", "retry", "quarantine", "quarantine list", "quarantine release"],
 )
 def test_every_command_explains_itself(command: str) -> None:
     """--help of every command exits 0 and says what it does."""
-    done = _run(*filter(None, [command]), "--help")
+    done = _run(*command.split(), "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
 

@@ -131,8 +131,8 @@ def test_levels_outside_the_limited_range_are_cut() -> None:
     exact = (level - 16.0) * 255 / 219
     assert np.array_equal(light[0], np.clip(np.rint(exact), 0, 255))
     colour = (np.arange(128) - 128.0) * 255 / 224 + 128
-    for plane in (blue, red):
-        assert np.abs(plane[0] - np.clip(colour, 0, 255)).max() <= 0.51
+    for tint in (blue, red):
+        assert np.abs(tint[0] - np.clip(colour, 0, 255)).max() <= 0.51
 
 
 @pytest.mark.parametrize(

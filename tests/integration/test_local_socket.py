@@ -11,7 +11,7 @@ import pytest
 
 from edge_agent.control import local
 from edge_agent.errors import EdgeCaptureError, SpoolUnusable
-from edge_agent.status import show
+from edge_agent.status_table import show
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -81,9 +81,15 @@ def test_a_problem_is_shown_as_it_reads(capsys: pytest.CaptureFixture[str], monk
         {
             "device": "dock7",
             "running": True,
+            "captures": True,
+            "uploads": False,
             "cameras": {"cam1": {"state": "waiting", "problem": problem}},
             "spool": {"ready": {"segments": 1, "bytes": 5}},
-            "upload": {"counts": {}, "link": problem, "last_error": None},
+            "disk": {},
+            "upload": {},
+            "limits": {"paused": None, "rate": None, "next_change": None},
+            "quarantined": [{"stem": "yellow_box_1", "reason": problem}],
+            "foreign": [],
         }
     )
     shown = capsys.readouterr().out

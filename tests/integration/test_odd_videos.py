@@ -135,6 +135,14 @@ def test_any_stream_gives_the_frames_a_plain_decode_gives(
         assert np.array_equal(sample.picture, expected[sample.index])
 
 
+def test_a_video_none_of_whose_frames_can_be_decoded_is_refused(tmp_path: Path) -> None:
+    """MPEG-4 whose headers the container dropped has packets and stamps, and gives nothing: that is an error."""
+    kind = Kind(".ts", "mpeg4", "g=1 bf=0", steps=(3000,), frames=8, first=0, hidden=0, size=(64, 64))
+    path = odd_videos.write(tmp_path / "video.ts", kind)
+    with pytest.raises(VideoUnreadable, match="gives no frame"):
+        run(path, Sampling(every=1))
+
+
 def _decodable(path: Path) -> bool:
     try:
         return bool(odd_videos.plain(path))

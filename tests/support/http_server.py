@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,8 +31,13 @@ class Answer:
 
 
 @contextmanager
-def http_server(answer: Callable[[Request], Answer | None]) -> Iterator[str]:
-    """The URL of a server that gives what *answer* returns to every request, until the block ends."""
+def http_server(
+    answer: Callable[[Request], Answer | None], *, tls: ssl.SSLContext | None = None, port: int = 0
+) -> Iterator[str]:
+    """The URL of a server that gives what *answer* returns to every request, until the block ends.
+
+    With *tls* it speaks HTTPS. *port* 0 takes a free one.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -46,7 +52,8 @@ def http_server(answer: Callable[[Request], Answer | None]) -> Iterator[str]:
             self.send_response(given.status)
             for name, value in given.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(given.body)))
+            if "Content-Length" not in given.headers:  # what a HEAD tells is the length of what it does not send
+                self.send_header("Content-Length", str(len(given.body)))
             self.send_header("Connection", "close")
             self.end_headers()
             if self.command != "HEAD":
@@ -60,11 +67,18 @@ def http_server(answer: Callable[[Request], Answer | None]) -> Iterator[str]:
     class Server(ThreadingHTTPServer):
         daemon_threads = False  # then closing the server joins them
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            if tls is None:  # over TLS, those who are refused leave in the middle of the handshake
+                super().handle_error(request, client_address)
+
+    with Server(("127.0.0.1", port), Handler) as server:
+        if tls is not None:
+            # The handshake then happens in the thread of the connection, not in the one that accepts them all.
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 running: set[int] = set()
@@ -47,16 +48,39 @@ def one_at_a_time(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable
             start_response("400 Incomplete Body", [("Content-Length", "0")])
             return [b""]
         environ["wsgi.input"] = io.BytesIO(body)
+        if environ.get("HTTP_X_AMZ_TARGET") == "AmazonSQS.ReceiveMessage":  # a long poll would hold up everybody
+            return app(environ, start_response)
         with lock:
-            return list(app(environ, start_response))
+            # The one time at which moto has every upload begin: years before, any sweep would take it for forgotten.
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z").encode()
+            return [chunk.replace(b"2010-11-10T20:48:33.000Z", now) for chunk in app(environ, start_response)]
 
     return serialised
+
+
+def know_what_is_gone() -> None:
+    """Let moto say NoSuchUpload of every upload it does not know, as S3 does, instead of failing (5.2)."""
+    from moto.s3.exceptions import NoSuchUpload
+    from moto.s3.models import FakeBucket, MultipartDict
+
+    class Multiparts(MultipartDict):
+        def __missing__(self, upload_id: str) -> Any:
+            raise NoSuchUpload(upload_id=upload_id)
+
+    made = FakeBucket.__init__
+
+    def make(self: Any, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        self.multiparts = Multiparts()
+
+    FakeBucket.__init__ = make  # type: ignore[method-assign]
 
 
 def main() -> None:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
+    know_what_is_gone()
     app = one_at_a_time(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True)
     print(server.server_port, flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,9 +13,10 @@ from typing import Self
 from edge_agent.clock import Clock
 from edge_agent.segment import ClassTag, Segment, SegmentName, Take
 from edge_agent.spool import Spool
-from edge_agent.store.base import Body, ObjectInfo, ObjectStore, StoredObject
+from edge_agent.store.base import Body, Checksum, ObjectInfo, ObjectStore, Part, PendingUpload, StoredObject
 from edge_agent.store.checksum import crc64nvme
 from edge_agent.upload.ledger import LEDGER_FILE, Ledger
+from edge_agent.upload.limits import Limits
 from edge_agent.upload.report import Happened, UploadEvent
 from edge_agent.upload.uploader import Uploader
 from tests.support.clock import FakeClock
@@ -81,11 +82,20 @@ class Rig:
     rescan_seconds: float = 30.0
     events: list[UploadEvent] = field(default_factory=list)
     on_event: Callable[[UploadEvent], object] | None = None
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.spool.root / LEDGER_FILE)
         self.uploader = Uploader(
-            self.spool, self.store, self.ledger, self.clock, DEVICE, FIELDS, self.rescan_seconds, self._told
+            self.spool,
+            self.store,
+            self.ledger,
+            self.clock,
+            DEVICE,
+            FIELDS,
+            self.rescan_seconds,
+            self._told,
+            limits=self.limits,
         )
 
     def __enter__(self) -> Self:
@@ -149,10 +159,11 @@ class StoreBetween:
         *,
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
+        checksum: Checksum | None = None,
     ) -> ObjectInfo:
         self.before_put(key)
         self.count("put_if_absent")
-        info = self.inner.put_if_absent(key, body, content_type=content_type, metadata=metadata)
+        info = self.inner.put_if_absent(key, body, content_type=content_type, metadata=metadata, checksum=checksum)
         self.after_put(key)
         return info
 
@@ -192,3 +203,35 @@ class StoreBetween:
     def delete(self, key: str) -> None:
         self.count("delete")
         self.inner.delete(key)
+
+    def create_multipart(
+        self,
+        key: str,
+        *,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        self.count("create_multipart")
+        return self.inner.create_multipart(key, content_type=content_type, metadata=metadata)
+
+    def upload_part(
+        self, key: str, upload_id: str, number: int, body: Body, *, checksum: Checksum | None = None
+    ) -> Part:
+        self.count("upload_part")
+        return self.inner.upload_part(key, upload_id, number, body, checksum=checksum)
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        self.count("list_parts")
+        return self.inner.list_parts(key, upload_id)
+
+    def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part], checksum: Checksum) -> ObjectInfo:
+        self.count("complete_multipart")
+        return self.inner.complete_multipart(key, upload_id, parts, checksum)
+
+    def abort_multipart(self, key: str, upload_id: str) -> None:
+        self.count("abort_multipart")
+        self.inner.abort_multipart(key, upload_id)
+
+    def list_multiparts(self, prefix: str = "") -> Iterator[PendingUpload]:
+        self.count("list_multiparts")
+        return self.inner.list_multiparts(prefix)

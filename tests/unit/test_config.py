@@ -10,6 +10,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from edge_agent.app import upload_job
 from edge_agent.config import Settings, load
 from edge_agent.errors import ConfigInvalid
 
@@ -221,6 +222,41 @@ def test_a_store_that_cannot_be_opened_is_refused(file: Path, url: str) -> None:
     assert refusal(file, GOOD.replace("url: store", f'url: "{url}"'))
 
 
+IOT = """\
+store:
+  url: s3://bucket
+  iot: {endpoint: x.credentials.iot.eu-central-1.amazonaws.com, role_alias: edge, certificate: c, private_key: k.key}
+"""
+
+
+def test_a_certificate_takes_the_devices_name_for_its_thing(file: Path) -> None:
+    """Four lines are enough; files are not looked at, for the agent may run elsewhere."""
+    settings = load_text(file, GOOD.replace("store: {url: store}\n", IOT))
+    assert settings.store.iot is not None
+    iot = upload_job(settings).iot
+    assert iot is not None
+    assert (iot.thing, iot.private_key, iot.ca) == ("dock7", "k.key", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (("x.credentials.iot.", "https://x.credentials.iot."), "store.iot.endpoint: "),
+        (("role_alias: edge", "role_alias: 'a b'"), "store.iot.role_alias: "),
+        (("role_alias: edge", "alias: edge"), "store.iot.alias: "),
+        (("s3://bucket", "store"), "store.iot: a directory"),
+        (("url: s3://bucket", "url: s3://bucket\n  profile: dock"), "store.iot: the profile"),
+        (("device: dock7", "device: dock.7"), "store.iot.thing: "),
+    ],
+)
+def test_a_certificate_that_cannot_work_is_refused_by_its_setting(
+    file: Path, change: tuple[str, str], fault: str
+) -> None:
+    """The line starts with the path of the setting to change."""
+    faults = refusal(file, GOOD.replace("store: {url: store}\n", IOT).replace(*change))
+    assert any(line.startswith(f"FILE: {fault}") for line in faults), faults
+
+
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -239,3 +275,45 @@ def test_any_document_is_settings_or_refused(tmp_path: Path, document: dict[str,
         load(file)
     except ConfigInvalid as error:
         assert all(line.startswith(str(file)) for line in str(error).split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("path: spool/drops, class: {color: yellow, object: box}", "foreign.0.path: lies in the spool"),
+        ("path: /srv/drops, class: {color: yellow}", "foreign.0.class: class has no object"),
+        ("path: /srv/drops, class: {color: yellow, object: box}, camera: cam1", "foreign.0.camera: is one of"),
+    ],
+)
+def test_a_foreign_directory_that_cannot_be_is_refused(file: Path, setting: str, said: str) -> None:
+    """One in the spool, without a whole class or under a camera's name would mix with our own footage."""
+    cameras = "cameras: {cam1: {source: 'synthetic:'}}"
+    text = f"device: dock7\nspool: spool\nstore: {{url: store}}\n{cameras}\nforeign: [{{{setting}}}]\n"
+    (line,) = refusal(file, text)
+    assert said in line
+
+
+def test_spans_and_sizes_of_kept_copies(file: Path) -> None:
+    """Age as 1d or seconds, size as 10GB; a span that is none is refused with its path."""
+    text = "device: dock7\nspool: spool\nstore: {url: store}\ncameras: {cam1: {source: 'synthetic:'}}\n"
+    keep = load_text(file, f"{text}disk: {{keep_uploaded: {{age: 1d, size: 10GB}}}}\n").disk.keep_uploaded
+    assert (keep.age, keep.size) == (86400, 10**10)
+    (line,) = refusal(file, f"{text}disk: {{keep_uploaded: {{age: soon}}}}\n")
+    assert "disk.keep_uploaded.age" in line
+
+
+def test_control_takes_the_certificate_of_the_store_or_names_its_own(file: Path) -> None:
+    """Without either, with half a pair, or with the credentials' endpoint, the setting at fault is named."""
+    pair = {"certificate": "a.pem", "private_key": "a.key"}
+    for mqtt, fault in (
+        ({"endpoint": "x-ats.iot.eu-central-1.amazonaws.com", **pair}, ""),
+        ({"endpoint": "x-ats.iot.eu-central-1.amazonaws.com"}, "control.mqtt.certificate: is missing"),
+        ({"endpoint": "x", "certificate": "a.pem"}, "control.mqtt: certificate and private_key go together"),
+        ({"endpoint": "x.credentials.iot.eu-central-1.amazonaws.com", **pair}, "is that of credentials"),
+        ({"endpoint": "x", "thing": "a b", **pair}, "control.mqtt.thing: cannot be a thing's name"),
+    ):
+        text = GOOD + yaml.safe_dump({"control": {"mqtt": mqtt}})
+        if fault:
+            assert fault in "\n".join(refusal(file, text))
+        else:
+            assert load_text(file, text).control.mqtt is not None

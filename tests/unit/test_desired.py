@@ -5,16 +5,32 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from edge_agent.control.commands import ClearClass, Desired, SetClass, StartRecording, StopRecording, Switch, TagChoice
+from edge_agent.control.commands import (
+    ClearClass,
+    Desired,
+    PauseUpload,
+    ResumeUpload,
+    SetBandwidth,
+    SetClass,
+    SetSampling,
+    StartRecording,
+    StopRecording,
+    Switch,
+    TagChoice,
+    Tuning,
+)
 from edge_agent.control.desired import DesiredState
 from edge_agent.control.tags import LOOK_SECONDS, DesiredTags
+from edge_agent.control.uploads import DesiredUploads
 from edge_agent.errors import SpoolUnusable
 from edge_agent.segment import ClassTag
+from edge_agent.upload.limits import Rules, UploadOrder, allowance
 from tests.support.clock import FakeClock
 
 FIELDS = ("color", "object")
@@ -203,3 +219,101 @@ def test_the_switch_is_noticed_at_the_next_look(state: DesiredState) -> None:
         state.apply(command, "shell:me", NOW)
         clock.advance(LOOK_SECONDS)
         assert tags.recording() is wanted
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_what_root_has_set_another_users_agent_reads_and_changes() -> None:
+    """`sudo edge-agent label` leaves nothing behind that keeps the agent's user, who owns the directory, out."""
+    nobody = 65534
+    program = WRITER.replace("for number in range(20)", f"import os; os.setuid({nobody})\nfor number in range(20)")
+    with tempfile.TemporaryDirectory() as directory:  # no user but root gets into pytest's own
+        os.chown(directory, nobody, nobody)
+        state = DesiredState(Path(directory), FIELDS)
+        state.apply(SetClass("cam1", YELLOW), "shell:root", NOW)
+        done = subprocess.run(
+            [sys.executable, "-c", program, directory, "cam2"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        state.apply(SetClass("cam3", BLUE), "shell:root", NOW)
+        found = [state.of(camera).choice for camera in ("cam1", "cam2.19", "cam3")]
+    assert [choice and choice.tag.values[1] for choice in found] == ["box", "box19", "crate"]
+
+
+def test_a_loan_ends_with_what_was_ordered_before(tmp_path: Path) -> None:
+    """Uploads that were paused go on while it lasts, and pause again when it runs out or is given back."""
+    state, began = DesiredState(tmp_path, FIELDS), datetime(2026, 11, 22, tzinfo=UTC)
+    state.apply_upload(PauseUpload(), "shell:me", began - timedelta(hours=1))
+    assert state.lend_upload("drain:1", began, began + timedelta(minutes=1))
+    assert state.lend_upload("drain:1", began, began + timedelta(minutes=2))
+    lent = state.upload()
+    assert allowance(Rules(), lent, began + timedelta(seconds=119)).paused is None
+    assert "shell:me" in str(allowance(Rules(), lent, began + timedelta(minutes=2)).paused)
+    state.end_loan("drain:1")
+    order = state.upload()
+    assert order is not None
+    assert (order.on, order.set_by, order.after) == (False, "shell:me", None)
+
+
+def test_a_pause_during_a_loan_wins(tmp_path: Path) -> None:
+    """What somebody orders meanwhile is neither lent over nor taken back."""
+    state, began = DesiredState(tmp_path, FIELDS), datetime(2026, 11, 22, tzinfo=UTC)
+    assert state.lend_upload("drain:1", began, began + timedelta(minutes=1))
+    state.apply_upload(PauseUpload(), "shell:me", began + timedelta(seconds=5))
+    assert not state.lend_upload("drain:1", began, began + timedelta(minutes=2))
+    state.end_loan("drain:1")
+    order = state.upload()
+    assert order is not None
+    assert order.set_by == "shell:me"
+
+
+def test_an_order_for_uploads_is_there_after_a_restart_beside_the_cameras(state: DesiredState) -> None:
+    """Who paused or resumed, when, and until when; the last order holds, and no camera's wish is touched."""
+    state.apply(SetClass("cam1", YELLOW), "shell:me", NOW)
+    paused = state.apply_upload(PauseUpload(NOW + timedelta(hours=2)), "shell:you", NOW)
+    assert paused == UploadOrder(False, "shell:you", "2026-11-22T14:31:05.000Z", NOW + timedelta(hours=2))
+    assert DesiredState(state.path.parent, FIELDS).upload() == paused
+    resumed = state.apply_upload(ResumeUpload(), "shell:me", NOW)
+    assert state.upload() == resumed == UploadOrder(True, "shell:me", "2026-11-22T14:31:05.000Z")
+    assert state.of("cam1").choice is not None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"upload": 5}',
+        b'{"upload": {"on": "no", "set_by": "", "set_at": ""}}',
+        b'{"upload": {"on": false}}',
+        b'{"upload": {"on": false, "set_by": "", "set_at": "", "until": 5}}',
+        b'{"upload": {"on": false, "set_by": "", "set_at": "", "until": "soon"}}',
+    ],
+)
+def test_a_damaged_order_for_uploads_is_none(state: DesiredState, damage: bytes) -> None:
+    """The settings hold, and the next order counts."""
+    state.path.parent.mkdir()
+    state.path.write_bytes(damage)
+    assert state.upload() is None
+    assert state.apply_upload(PauseUpload(), "shell:me", NOW) == state.upload()
+
+
+def test_an_order_for_uploads_is_noticed_at_the_next_look(state: DesiredState) -> None:
+    """A process that asks all the time sees each change, and one that undoes it."""
+    uploads = DesiredUploads(state)
+    assert uploads.current() is None
+    order = state.apply_upload(PauseUpload(), "shell:me", NOW)
+    assert uploads.current() == order
+    state.path.unlink()
+    assert uploads.current() is None
+
+
+def test_tuning_is_kept_and_taken_back(tmp_path: Path) -> None:
+    """Sampling by camera and a bandwidth, in place of settings, until they are as configured again."""
+    state = DesiredState(tmp_path, ("color", "object"))
+    assert state.tuning() == Tuning()
+    state.tune(SetSampling("cam1", 5))
+    state.tune(SetBandwidth(False, None))
+    assert DesiredState(tmp_path, ("color", "object")).tuning() == Tuning({"cam1": 5}, SetBandwidth(False, None))
+    state.tune(SetSampling("cam1", None))
+    state.tune(SetBandwidth(True))
+    assert state.tuning() == Tuning()
+    state.path.write_text('{"tuning": {"keep_every": {"cam1": -1, "cam2": true}, "bandwidth": {"rate": "x"}}}')
+    assert state.tuning() == Tuning()

@@ -26,17 +26,22 @@ TABLE: dict[str, tuple[bool, Scope, int]] = {
     "SpoolUnusable": (False, Scope.LINK, 1),
     "DiskFull": (True, Scope.LINK, 1),
     "WriteFailed": (True, Scope.FILE, 1),
+    "ControlError": (False, Scope.LINK, 1),
+    "ControlUnreachable": (True, Scope.LINK, 1),
+    "ControlRefused": (False, Scope.LINK, 1),
     "VideoUnreadable": (False, Scope.FILE, 1),
     "StoreError": (False, Scope.FILE, 1),
     "ObjectNotFound": (False, Scope.FILE, 1),
     "ObjectExists": (False, Scope.FILE, 1),
     "PreconditionFailed": (False, Scope.FILE, 1),
+    "UploadGone": (False, Scope.FILE, 1),
     "ObjectConflict": (False, Scope.FILE, 1),
     "IntegrityMismatch": (True, Scope.FILE, 1),
     "ContainerMissing": (True, Scope.LINK, 1),
     "CredentialsRefused": (True, Scope.LINK, 1),
     "StoreUnreachable": (True, Scope.LINK, 1),
     "StoreThrottled": (True, Scope.LINK, 1),
+    "TransferStopped": (True, Scope.LINK, 1),
 }
 
 

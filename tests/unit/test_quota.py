@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from edge_agent import tombstones
 from edge_agent.durable import claimed, in_use
 from edge_agent.errors import DiskFull
 from edge_agent.inventory import Inventory
-from edge_agent.quota import Disk, Held, Policy, plan, shortage, slack
+from edge_agent.quota import Disk, Held, Keep, Policy, expired, plan, shortage, slack
 from edge_agent.retention import Retention, Rules
+from edge_agent.spool import Spool
 from edge_agent.tombstones import Losses, Tombstone, Tombstones
 from tests.support.clock import FakeClock
 from tests.support.disk import Disk as Steps
@@ -277,3 +279,58 @@ def test_the_reserve_is_given_up_for_the_account(tmp_path: Path, monkeypatch: py
     rig.retention.look()
     assert len(rig.tombstones.stems()) == 1
     assert len(rig.spool.ready_videos()) == 1
+
+
+@given(held_lists, st.none() | st.integers(0, 10), st.none() | st.integers(0, 10**7), st.none() | st.integers(0, 20))
+def test_copies_are_kept_for_age_or_bytes(held: list[Held], age: int | None, size: int | None, now: int | None) -> None:
+    """No copy that is left is too old, all together are within the size, and no more went than that needs."""
+    held = [replace(item, since=item.start) for item in held]
+    gone = expired(held, Keep(age, size), now)
+    left = [item for item in held if item.verified and item not in gone]
+    assert all(item.verified for item in gone)
+    assert [item.since for item in gone] == sorted(item.since for item in gone)
+    if age is not None and now is not None:
+        assert all(now - item.since <= age for item in left)
+    if size is not None:
+        assert sum(item.size for item in left) <= size
+    fresh = [item for item in gone if age is None or now is None or now - item.since <= age]
+    if fresh:
+        assert size is not None
+        assert sum(item.size for item in [*left, fresh[-1]]) > size
+    if age is None and size is None:
+        assert not gone
+
+
+def _retention(spool: Spool, clock: FakeClock, keep: Keep, *, records: bool = True) -> Retention:
+    rules = Rules(Policy(), {}, keep)
+    return Retention(spool, spool.root, clock, rules, lambda *_, **__: None, records=records)
+
+
+@pytest.mark.parametrize("records", [True, False])
+def test_a_copy_goes_when_it_is_old_enough(tmp_path: Path, records: bool) -> None:
+    """A day after its upload the copy and its sidecar go; what is not uploaded stays, whatever its age."""
+    spool, clock = fresh_spool(tmp_path / "spool"), FakeClock(datetime.now(UTC))
+    stem = publish(spool, 0).name.stem
+    spool.keep_uploaded(spool.ready / f"{stem}.mp4")
+    publish(spool, 1)
+    retention = _retention(spool, clock, Keep(age=86400.0), records=records)
+    clock.advance(86000)
+    retention.look()
+    assert videos_in(spool.uploaded) == [f"{stem}.mp4"]
+    clock.advance(460)
+    retention.look()
+    assert not names_in(spool.uploaded)
+    assert len(videos_in(spool.ready)) == 1
+
+
+def test_an_unset_clock_deletes_nothing_by_age(tmp_path: Path) -> None:
+    """While the clock is still to be set nobody knows how old a copy is; the size counts even then."""
+    spool, clock = fresh_spool(tmp_path / "spool"), FakeClock(datetime.now(UTC))
+    stem = publish(spool, 0).name.stem
+    spool.keep_uploaded(spool.ready / f"{stem}.mp4")
+    clock.is_synchronised = False
+    clock.advance(10**6 - 1)
+    _retention(spool, clock, Keep(age=60.0)).look()
+    assert videos_in(spool.uploaded)
+    _retention(spool, clock, Keep(size=0)).look()
+    assert not names_in(spool.uploaded)

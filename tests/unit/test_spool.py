@@ -146,7 +146,7 @@ def test_a_power_cut_at_any_step_of_a_move_can_be_made_good(
             moved()
     if video.exists():
         moved()
-    spool.sweep()
+    list(spool.sweep(step=1))
     target = (spool.uploaded if move == "keep_uploaded" else spool.failed) / video.name
     assert target.read_bytes() == content
     assert spool.sidecar(target) == segment
