@@ -1,19 +1,38 @@
 # make run   the demo: camera in, manifest lines out          make test   the whole suite
 # make check ruff, mypy --strict, import directions           make faults the long fault storms, with a table
-# make acceptance a V4L2 camera in a guest machine, as root: docs/acceptance.md
+# make acceptance a V4L2 camera and the systemd units in guests, as root: docs/acceptance.md
+# make deploy-check the AWS template, by cfn-lint, sam and checkov: docs/deploy.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check faults acceptance bench clean system-packages
+# What verifies checksums and conditions as S3 does, for the tests: by the very versions that start without docker.
+LOCALSTACK := .localstack
+LOCALSTACK_STAMP := $(LOCALSTACK)/.installed
+LOCALSTACK_PACKAGES := 'localstack-core[runtime]==4.4.0' 'cbor2<5.8' pyopenssl==24.3.0 'cryptography<45' \
+	'service_identity<24.3'
+
+# What checks cloud/template.yaml and emulates Lambda; checkov asks for other versions than sam of what both need.
+DEPLOY := $(or $(EDGE_CAPTURE_DEPLOY),.deploy)
+SAM_PACKAGES := aws-sam-cli==1.170.0 cfn-lint==1.58.0 awslambdaric==4.2.2
+CHECKOV_PACKAGES := checkov==3.3.30
+
+# Whom benchmarks/extract.py compares with beside the development packages: torch without CUDA is 1 GB even so.
+BENCH_PEERS := $(or $(EDGE_CAPTURE_BENCH_PEERS),.bench-venv)
+TORCH_PACKAGES := --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu torchcodec==0.13.0
+
+.PHONY: run test check faults acceptance bench bench-peers clean localstack deploy-tools deploy-check system-packages
 
 run: $(STAMP)
 	$(BIN)/edge-agent demo
 
-test: $(STAMP) system-packages
-	$(BIN)/python -m pytest $(ARGS)
+# Much of the suite waits for cameras, disks and time-outs: two processes share it, a file of tests each at a time.
+JOBS ?= 2
+
+test: $(STAMP) localstack deploy-tools system-packages
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -21,7 +40,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-faults: $(STAMP) system-packages
+faults: $(STAMP) localstack system-packages
 	$(BIN)/python -m pytest tests/faults --storm $(ARGS)
 
 acceptance: $(STAMP)
@@ -31,10 +50,40 @@ acceptance: $(STAMP)
 bench: $(STAMP) system-packages
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
+# The benchmark says who is missing, so what cannot be had here stops nothing.
+bench-peers:
+	$(PYTHON) -m venv $(BENCH_PEERS)
+	$(BENCH_PEERS)/bin/pip install --quiet decord==0.6.0 numpy 'opencv-python-headless<5'
+	$(BENCH_PEERS)/bin/pip install --quiet --retries 0 $(TORCH_PACKAGES) || echo "torchcodec cannot be installed here" >&2
+
 $(STAMP): setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; run: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV) || { echo "error: no venv module; run: sudo apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+# In a virtual environment of its own: its requirements are not ours. EDGE_CAPTURE_LOCALSTACK names another.
+localstack: $(if $(EDGE_CAPTURE_LOCALSTACK),,$(LOCALSTACK_STAMP))
+
+$(LOCALSTACK_STAMP):
+	$(PYTHON) -m venv $(LOCALSTACK)
+	$(LOCALSTACK)/bin/pip install --quiet $(LOCALSTACK_PACKAGES)
+	touch $@
+
+# In CI, too: the template is linted there and the function runs under the emulator. Not checkov: 400 MB for one check.
+deploy-tools: $(DEPLOY)/sam/.installed
+
+deploy-check: $(STAMP) $(DEPLOY)/sam/.installed $(DEPLOY)/checkov/.installed
+	$(BIN)/python -m pytest tests/integration/test_cloud_deploy_check.py tests/contracts/test_cloud_template.py $(ARGS)
+
+$(DEPLOY)/sam/.installed:
+	$(PYTHON) -m venv $(DEPLOY)/sam
+	$(DEPLOY)/sam/bin/pip install --quiet $(SAM_PACKAGES)
+	touch $@
+
+$(DEPLOY)/checkov/.installed:
+	$(PYTHON) -m venv $(DEPLOY)/checkov
+	$(DEPLOY)/checkov/bin/pip install --quiet $(CHECKOV_PACKAGES)
 	touch $@
 
 # What the tests need beside Python: GStreamer's RTSP server. Without it, or without the right to install it, the tests
@@ -43,4 +92,4 @@ system-packages:
 	@tests/system-packages.sh
 
 clean:
-	rm -rf $(VENV) demo-output build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOCALSTACK) .deploy .bench-venv demo-output build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

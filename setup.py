@@ -19,17 +19,29 @@ CORE = [
     "structlog>=24",
     "typer>=0.12",
 ]
-EDGE = ["av>=14.2", "watchdog>=4"]
-CLOUD = ["av>=14.2", "numpy>=1.26", "opencv-python-headless>=4.10,<5", "watchdog>=4"]
+EDGE = ["av>=14.2", "segno>=1.6", "starlette>=0.40,<2", "uvicorn>=0.30,<1", "watchdog>=4"]
+CLOUD = [
+    "av>=14.2",
+    "aws-lambda-powertools>=3",
+    "numpy>=1.26",
+    "opencv-python-headless>=4.10,<5",
+    "simplejpeg>=1.8.2",
+    "watchdog>=4",
+]
 DEV = [
     "boto3-stubs[s3,sqs]",
+    "cryptography>=42",
     "hypothesis>=6.100",
     "import-linter>=2",
     "moto[server]>=5.0.20",
+    "prometheus-client>=0.20",
+    "schemathesis>=4,<5",
+    "selenium>=4.20",
     "mypy>=1.10",
     "psutil>=5.9",
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "ruff>=0.5",
     "types-PyYAML",
 ]
@@ -43,10 +55,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["edge_agent*", "cloud*"]),
-    package_data={"edge_agent": ["py.typed", "demo/*"], "cloud": ["py.typed"]},
+    package_data={"edge_agent": ["py.typed", "demo/*", "shipped/*", "control/web/static/*"], "cloud": ["py.typed"]},
     install_requires=CORE,
     extras_require={
-        "edge": [*EDGE, "numpy>=1.26", "opencv-python-headless>=4.10,<5"],
+        "edge": [*EDGE, "numpy>=1.26", "opencv-python-headless>=4.10,<5", "simplejpeg>=1.8.2"],
         "cloud": CLOUD,
         "dev": [*EDGE, *CLOUD, *DEV],
     },

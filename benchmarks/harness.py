@@ -70,6 +70,12 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def against(value: float, bound: float, *, most: bool = True) -> str:
+    """A target as the last column shows it."""
+    met = value <= bound if most else value >= bound
+    return f"{'at most' if most else 'at least'} {bound:g}: {'met' if met else 'NOT met'}"
+
+
 def machine() -> str:
     """What the figures were measured on, in one line."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

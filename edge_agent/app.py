@@ -1,4 +1,4 @@
-"""The composition root: the only place where concrete objects are built."""
+"""The composition root: with upload_process, which the upload process needs alone, where concrete objects are built."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import queue
 import threading
 from collections.abc import Callable, Container
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -16,26 +16,33 @@ from edge_agent.capture.job import CaptureJob
 from edge_agent.capture.report import STATUS, Event, Scalar
 from edge_agent.clock import Clock
 from edge_agent.config import Settings, load
+from edge_agent.config_upload import ForeignSettings
+from edge_agent.config_web import WebSettings, parse_listen
 from edge_agent.control import local
+from edge_agent.control.journal import Journal
+from edge_agent.control.nucleus import Nucleus
+from edge_agent.control.onlookers import Onlookers
+from edge_agent.control.web.job import WebJob
 from edge_agent.disk_watch import DiskWatch
 from edge_agent.durable import os_errors
 from edge_agent.errors import ConfigInvalid, DiskFull
 from edge_agent.fleet import Fleet
-from edge_agent.quota import Policy
+from edge_agent.notify import Manager
+from edge_agent.quota import Keep, Policy
 from edge_agent.redact import redact
 from edge_agent.reload import FileWatch, changes, restart_faults
+from edge_agent.remoting import Remoting, tuning_of
 from edge_agent.retention import Retention, Rules
+from edge_agent.segment import ClassTag
+from edge_agent.service import Service
 from edge_agent.spool import Spool
 from edge_agent.supervisor import Worker
-from edge_agent.tombstones import Tombstones
+from edge_agent.tuning import tuned
+from edge_agent.upload.drop import Drop
 from edge_agent.upload.job import UploadJob
-
-if TYPE_CHECKING:
-    from edge_agent.upload.uploader import Uploader
 
 log = structlog.get_logger()
 
-LEDGER_NAME = "ledger.sqlite"
 FILE_SECONDS = 2.0  # how often the settings file is looked at; one that is being written is left to settle as long
 HANG_SECONDS = 15.0  # a capture process says every second that it is alive, also while its camera is away
 
@@ -74,16 +81,48 @@ def upload_job(settings: Settings) -> UploadJob:
         endpoint_url=store.endpoint_url,
         region=store.region,
         profile=store.profile,
+        checksum=store.checksum,
+        iot=store.iot and replace(store.iot, thing=store.iot.thing or settings.device),
         rescan_seconds=settings.upload.rescan_seconds,
+        priorities=settings.disk.priorities,
+        on_demand=settings.upload.mode == "on_demand",
+        bandwidth=settings.upload.bandwidth,
+        timetable=settings.upload.timetable,
+        foreign=tuple(drop_of(drop, settings.fields) for drop in settings.foreign),
         log_level=settings.log.level,
         log_format=settings.log.format,
     )
 
 
+def web_job(settings: Settings, web: WebSettings, *, uploads: bool) -> WebJob:
+    """What the page's process needs to know."""
+    host, port = parse_listen(web.listen)
+    return WebJob(
+        device=settings.device,
+        fields=settings.fields,
+        cameras={name: camera.class_ for name, camera in settings.cameras.items()},
+        classes=(*web.classes, *settings.disk.priorities),
+        spool=str(settings.spool),
+        state=str(settings.state_directory),
+        host=host,
+        port=port,
+        names=web.hosts,
+        quota=settings.disk.quota,
+        keep_free=settings.disk.free,
+        uploads=uploads,
+    )
+
+
+def drop_of(drop: ForeignSettings, fields: tuple[str, ...]) -> Drop:
+    """A foreign directory as the upload process is told of it."""
+    return Drop(str(drop.path), ClassTag.of(drop.class_, fields).values, drop.camera, drop.settle_seconds)
+
+
 def rules(settings: Settings) -> Rules:
     """How much of the disk segments may take."""
     disk = settings.disk
-    return Rules(Policy(disk.quota, disk.free, disk.when_full == "drop_oldest"), disk.priorities)
+    keep = Keep(disk.keep_uploaded.age, disk.keep_uploaded.size)
+    return Rules(Policy(disk.quota, disk.free, disk.when_full == "drop_oldest"), disk.priorities, keep)
 
 
 def _tell(name: str, **fields: Any) -> None:
@@ -128,28 +167,53 @@ class Reload:
     """Read the settings again: the file has changed, or somebody asked."""
 
 
+class Retune:
+    """An order has come that stands in place of a setting."""
+
+
 class Ended:
     """A child has ended for good, or all are to end."""
 
 
+class Heard:
+    """A camera's status has come."""
+
+
 class Agent:
-    """The parent: one capture process a camera, one upload process, the local socket, the watch over the disk.
+    """The parent: one capture process a camera, one upload process, one for the page, the socket, the disk watch.
 
     :meth:`stop` and :meth:`reload` may be called from any thread and from a signal's handler.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, *, capture: bool, upload: bool, path: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        capture: bool,
+        upload: bool,
+        path: Path,
+        journal: Journal | None = None,
+        manager: Manager | None = None,
+        nucleus: Nucleus | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._capture = capture
         self._upload = upload
         self._file = FileWatch(path)
         self._path = path
-        self._inbox: queue.SimpleQueue[Reload | Ended] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Reload | Retune | Ended | Heard] = queue.SimpleQueue()
         self._stopping = False
         self._cameras = Cameras(self._disk_is_full)
-        self._fleet = Fleet(clock, self._cameras.take, lambda: self._inbox.put(Ended()))
+        self._fleet = Fleet(clock, self._take, lambda: self._inbox.put(Ended()))
+        self._onlookers = Onlookers(clock, journal or Journal(), self._fleet.say)
         self._disk: DiskWatch | None = None
+        self._running: dict[str, Worker] = {}
+        self._remote = Remoting(
+            clock, self._cameras.status if capture else None, lambda: self._inbox.put(Retune()), nucleus
+        )
+        self._service = Service(manager or Manager(), clock, settings.spool)
 
     def stop(self) -> None:
         """Let every child finish what it does, and :meth:`run` return."""
@@ -171,23 +235,28 @@ class Agent:
             spool.prepare()
         with os_errors(state):
             state.mkdir(parents=True, exist_ok=True)
-        if self._capture:
-            local.refuse_second(state / local.SOCKET_NAME)  # two that make room would delete twice
+        socket = state / (local.SOCKET_NAME if self._capture else local.UPLOAD_SOCKET_NAME)
+        local.refuse_second(socket)  # two that make room would delete twice
         with ExitStack() as stack:
-            if self._capture:
-                self._watch_disk(Retention(spool, state, self._clock, rules(self._settings), _tell), stack)
-                stack.enter_context(local.serve(state / local.SOCKET_NAME, self._answer))
-            workers = self._workers(self._settings)
+            retention = Retention(spool, state, self._clock, rules(self._settings), _tell, records=self._capture)
+            self._watch_disk(retention, stack)
+            stack.enter_context(local.serve(socket, self._answer))
+            workers = self._running = self._workers(self._settings)
             log.info("agent_started", device=self._settings.device, processes=len(workers), upload=self._upload)
+            stack.callback(self._remote.end)  # last: what the children finish is told, too
             stack.callback(self._fleet.stop)
             for worker in workers.values():
                 self._fleet.start(worker)
+            if self._upload:  # what only captures has no network
+                self._remote.begin(self._settings)
             self._wait()
+            self._service.stopping()
         log.info("agent_stopped")
 
     def _wait(self) -> None:
         """Reload when asked to; return when there is no child any more, or none is wanted."""
         while len(self._fleet) and not self._stopping:
+            self._service.turn(self._cameras.status(), unknown=self._fleet.unknown(), late=self._fleet.late())
             try:
                 item = self._inbox.get(timeout=FILE_SECONDS)
             except queue.Empty:
@@ -197,6 +266,8 @@ class Agent:
             if isinstance(item, Reload):
                 self._file.read()
                 self._reload()
+            elif isinstance(item, Retune):
+                self._restart()
             else:
                 self._fleet.reap()
 
@@ -209,22 +280,32 @@ class Agent:
         stack.callback(thread.join)
         stack.callback(watch.close)
 
+    def _take(self, event: Event) -> None:
+        if not self._onlookers.hear(event):
+            self._cameras.take(event)
+        if event.name == STATUS and not self._service.ready:
+            self._inbox.put(Heard())
+
     def _disk_is_full(self, camera: str) -> None:
         if self._disk is not None:
             self._disk.camera_full(camera)
 
     def _workers(self, settings: Settings) -> dict[str, Worker]:
-        """The children *settings* want, by key."""
+        """The children *settings* want, by key, as orders have tuned them."""
+        settings = tuned(settings, tuning_of(settings))
         wanted = [
             Worker(name, "capture", capture_job(settings, name).to_line(), silence=HANG_SECONDS)
             for name in (settings.cameras if self._capture else ())
         ]
         if self._upload:
             wanted.append(Worker("upload", "upload", upload_job(settings).to_line()))
+        if self._capture and settings.web:
+            wanted.append(Worker("web", "web", web_job(settings, settings.web, uploads=self._upload).to_line()))
         return {worker.key: worker for worker in wanted}
 
     def _reload(self) -> None:
         """Take over what the settings file says now, or refuse all of it with a line for each fault."""
+        self._service.reloading()
         try:
             settings = load(self._path)
         except ConfigInvalid as error:
@@ -235,15 +316,22 @@ class Agent:
             for fault in faults:
                 log.error("reload_refused", error=fault)
             return
-        wanted = self._workers(settings)
-        todo = changes(self._workers(self._settings), wanted)
         self._settings = settings
+        self._restart()
+        if self._disk is not None:
+            self._disk.change(rules(settings))
+        if self._upload:
+            self._remote.begin(settings)
+
+    def _restart(self) -> None:
+        """Replace the children whose orders have changed, by the settings or in place of them."""
+        wanted = self._workers(self._settings)
+        todo = changes(self._running, wanted)
+        self._running = wanted
         self._fleet.stop(set(todo.stop))
         self._cameras.keep(wanted)
         for name in sorted(todo.start):
             self._fleet.start(wanted[name])
-        if self._disk is not None:
-            self._disk.change(rules(settings))
         log.info("settings_reloaded", stopped=sorted(todo.stop), started=sorted(todo.start))
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -252,26 +340,8 @@ class Agent:
                 return {"ok": True}
             case "status":
                 disk = self._disk.status() if self._disk else {}
-                return {"cameras": self._cameras.status(), "disk": disk}
+                roles = {"captures": self._capture, "uploads": self._upload}
+                return {"cameras": self._cameras.status(), "disk": disk, "link": self._remote.status(), **roles}
+        if (shown := self._onlookers.answer(request)) is not None:
+            return shown
         return {"error": f"unknown command {redact(str(request.get('command')))[:40]!r}"}
-
-
-def build_uploader(job: UploadJob, clock: Clock) -> Uploader:
-    """The uploader *job* describes, with its ledger in the state directory."""
-    from edge_agent.store import open_store
-    from edge_agent.upload.ledger import Ledger
-    from edge_agent.upload.uploader import Uploader
-
-    store = open_store(job.store, endpoint_url=job.endpoint_url, region=job.region, profile=job.profile)
-    state = Path(job.state)
-    ledger = Ledger(state / LEDGER_NAME)
-    return Uploader(
-        Spool(Path(job.spool)),
-        store,
-        ledger,
-        clock,
-        device=job.device,
-        fields=job.fields,
-        rescan_seconds=job.rescan_seconds,
-        tombstones=Tombstones(state),
-    )

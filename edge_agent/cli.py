@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from edge_agent import __version__
+from edge_agent.cli_page import commands as page_commands
+from edge_agent.cli_service import commands as service_commands
+from edge_agent.cli_setup import commands as setup_commands
+from edge_agent.cli_upload import commands as upload_commands
 from edge_agent.errors import EdgeCaptureError
+from edge_agent.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, obey_signals, stop_on_signals
 
 app = typer.Typer(
     name="edge-agent",
@@ -24,12 +25,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="Settings file.", show_default=True, envvar="EDGE_AGENT_CONFIG")
-]
-DEFAULT_CONFIG = Path("/etc/edge-agent/edge-agent.yaml")
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -46,63 +41,50 @@ def _common(
     """Options of every command."""
 
 
-def _run_agent(config: Path, *, capture: bool, upload: bool) -> None:
+def _run_agent(config: Path, *, capture: bool, upload: bool, greengrass: bool = False) -> None:
     from edge_agent import telemetry
     from edge_agent.app import Agent
     from edge_agent.clock import SystemClock
     from edge_agent.config import load
+    from edge_agent.control.journal import Journal
+    from edge_agent.notify import take_manager
 
-    settings = load(config)
-    telemetry.configure(settings.log.level, settings.log.format)
-    agent = Agent(settings, SystemClock(), capture=capture, upload=upload, path=config)
-    _obey_signals(agent.stop, agent.reload)
+    manager = take_manager(os.environ)
+    nucleus = None
+    if greengrass:
+        from edge_agent.component import settings_of_component
+        from edge_agent.control.nucleus import Nucleus
+
+        nucleus = Nucleus.of_environment(os.environ)
+        telemetry.configure()
+        settings = settings_of_component(nucleus, config, SystemClock())
+    else:
+        settings = load(config)
+    journal = Journal()
+    telemetry.configure(settings.log.level, settings.log.format, journal.add)
+    agent = Agent(
+        settings,
+        SystemClock(),
+        capture=capture,
+        upload=upload,
+        path=config,
+        journal=journal,
+        manager=manager,
+        nucleus=nucleus,
+    )
+    obey_signals(agent.stop, agent.reload)
     agent.run()
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM, Ctrl-C and a terminal that is closed set; the second one ends the process at once."""
-    stop = threading.Event()
-    _obey_signals(stop.set, stop.set)
-    return stop
-
-
-def _obey_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
-    """Let SIGTERM and Ctrl-C *stop*, a second one end the process at once, and SIGHUP *reload*.
-
-    SIGHUP of a terminal that was closed stops: nobody is there to ask for a reload.
-    """
-    stopping = False
-
-    def handle(number: int, _frame: object) -> None:
-        nonlocal stopping
-        if number == signal.SIGHUP and not _terminal_is_gone():
-            reload()
-            return
-        if stopping:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stopping = True
-        stop()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else someone said nohup
-        signal.signal(signal.SIGHUP, handle)
-
-
-def _terminal_is_gone() -> bool:
-    """Whether this process was started on a terminal that has hung up since."""
-    try:
-        os.ttyname(0)
-    except OSError as error:
-        return error.errno == errno.EIO
-    return False
-
-
 @app.command()
-def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    greengrass: Annotated[
+        bool, typer.Option("--greengrass", help="As a Greengrass component, whose configuration makes that file.")
+    ] = False,
+) -> None:
     """Record all cameras and upload what they record, until stopped."""
-    _run_agent(config, capture=True, upload=True)
+    _run_agent(config, capture=True, upload=True, greengrass=greengrass)
 
 
 @app.command()
@@ -135,26 +117,32 @@ def record(
 def check_config(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check a settings file; every fault is named."""
     from edge_agent.config import load
+    from edge_agent.identity import unseen_files
 
     settings = load(config)
     cameras = ", ".join(settings.cameras)
+    if settings.store.iot and (unseen := unseen_files(settings.store.iot)):
+        typer.echo(f"{config}: store.iot: not there for this user to look at: {', '.join(unseen)}")
     typer.echo(f"{config}: ok: device {settings.device}, cameras {cameras}, store {settings.store.url}")
 
 
 @app.command()
 def status(
     config: ConfigOption = DEFAULT_CONFIG,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what the cameras do and what waits for upload."""
     from edge_agent.config import load
-    from edge_agent.status import collect, show
+    from edge_agent.status import collect
+    from edge_agent.status_table import show
 
     report = collect(load(config))
     typer.echo(json.dumps(report, indent=1)) if as_json else show(report)
 
 
 CameraArgument = Annotated[str, typer.Argument(help="Camera, as the settings name it.")]
+SpanOption = Annotated[str | None, typer.Option("--for", help="Ends by itself after 90s, 10m, 1h30m, 2d.")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Ends by itself at 18:30, or at an ISO time.")]
 
 
 @app.command()
@@ -164,8 +152,8 @@ def label(
         list[str] | None, typer.Argument(metavar="FIELD=VALUE…", help="The class, as in color=yellow object=box.")
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Back to the configured class.")] = False,
-    span: Annotated[str | None, typer.Option("--for", help="Ends by itself after 90s, 10m, 1h30m, 2d.")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Ends by itself at 18:30, or at an ISO time.")] = None,
+    span: SpanOption = None,
+    until: UntilOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Set the class a camera records under, from the next keyframe on; it survives a reboot. Tells what is in force."""
@@ -194,6 +182,30 @@ def stop(camera: CameraArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
     from edge_agent.operate import order
 
     order(load(config), config, StopRecording(camera))
+
+
+@app.command("pause-upload")
+def pause_upload(span: SpanOption = None, until: UntilOption = None, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Upload nothing, from this second on, until resumed; it survives a reboot. Recording goes on."""
+    from edge_agent.config import load
+    from edge_agent.operate import order_upload
+
+    order_upload(load(config), on=False, span=span, until=until)
+
+
+@app.command("resume-upload")
+def resume_upload(span: SpanOption = None, until: UntilOption = None, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """End a pause of uploads; with an end, also one of the timetable. Needed at all where uploads are on demand."""
+    from edge_agent.config import load
+    from edge_agent.operate import order_upload
+
+    order_upload(load(config), on=True, span=span, until=until)
+
+
+app.add_typer(upload_commands)
+app.add_typer(page_commands)
+app.add_typer(service_commands)
+app.add_typer(setup_commands)
 
 
 @app.command()

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     ByteSize,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -22,8 +18,12 @@ from pydantic import (
 )
 
 from edge_agent.camera import Encoding, GateSettings, HealthSettings, Transport
+from edge_agent.config_base import Span, StrictSettings, checked, safe
+from edge_agent.config_control import ControlSettings, mqtt_misfit
+from edge_agent.config_upload import ForeignSettings, StoreSettings, UploadSettings
+from edge_agent.config_web import WebSettings
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
-from edge_agent.redact import redact
+from edge_agent.identity import misfit
 from edge_agent.segment import (
     DEFAULT_FIELDS,
     ClassTag,
@@ -35,33 +35,6 @@ from edge_agent.segment import (
 from edge_agent.source_url import check_settings, check_source
 from edge_agent.telemetry import LogFormat
 from edge_agent.timetable import Timetable
-
-_LOGIN = re.compile(r"([^\s'\":/@]+):[^\s'\"@]+@")
-
-
-def _safe(text: str) -> str:
-    """*text* without a password, even where a URL stands in the wrong place and has lost its ``//``."""
-    return _LOGIN.sub(r"\1:***@", redact(text))
-
-
-def _checked(check: Callable[[Any], object]) -> AfterValidator:
-    """A validator that changes nothing; our errors become pydantic's, so that they are reported with their path."""
-
-    def validate(value: Any) -> Any:
-        try:
-            check(value)
-        except EdgeCaptureError as error:
-            raise ValueError(_safe(str(error))) from error
-        return value
-
-    return AfterValidator(validate)
-
-
-def _check_store(url: str) -> None:
-    """Refuse here what opening the store would refuse in the upload process, out of sight."""
-    scheme, mark, rest = url.partition("://")
-    if mark and (scheme not in ("s3", "file") or (scheme == "s3" and not re.fullmatch(r"[^/?#@:]+/?", rest))):
-        raise ConfigInvalid("is no store", fix="write s3://bucket, file:///directory or a directory")
 
 
 def _check_gate(gate: GateSettings) -> None:
@@ -76,14 +49,10 @@ def _check_gate(gate: GateSettings) -> None:
             )
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-
-class CameraSettings(_Settings):
+class CameraSettings(StrictSettings):
     """One camera. ``source`` may hold a password and is therefore never shown."""
 
-    source: Annotated[SecretStr, _checked(lambda source: check_source(source.get_secret_value()))]
+    source: Annotated[SecretStr, checked(lambda source: check_source(source.get_secret_value()))]
     class_: dict[str, str] | None = Field(default=None, alias="class", description="class until someone sets another")
     segment_seconds: float = Field(default=60, ge=0.2, le=3600, description="cut at the first keyframe after this")
     stall_seconds: float = Field(default=10, ge=1, le=600, description="no packet for this long: reconnect")
@@ -91,7 +60,7 @@ class CameraSettings(_Settings):
     audio: bool = Field(default=False, description="record the camera's sound too")
     keep_every: int = Field(default=1, ge=1, le=1000, description="of a stream of keyframes only, keep 1 packet in N")
     encode: Encoding = Encoding()
-    gate: Annotated[GateSettings, _checked(_check_gate)] = GateSettings()
+    gate: Annotated[GateSettings, checked(_check_gate)] = GateSettings()
     health: HealthSettings = HealthSettings()
 
     @model_validator(mode="after")
@@ -105,61 +74,57 @@ class CameraSettings(_Settings):
                 keep_every=self.keep_every,
             )
         except EdgeCaptureError as error:
-            raise ValueError(_safe(str(error))) from error
+            raise ValueError(safe(str(error))) from error
         return self
 
 
-class StoreSettings(_Settings):
-    """Where segments go. ``url`` is ``s3://bucket``, ``file:///directory`` or a plain directory path."""
+class KeepSettings(StrictSettings):
+    """How long, or how many bytes of, verified copies are kept at all; without both, until room is needed."""
 
-    url: Annotated[str, Field(min_length=1), _checked(_check_store)]
-    endpoint_url: str | None = Field(default=None, description="S3-compatible server; AWS when absent")
-    region: str | None = None
-    profile: str | None = Field(default=None, description="profile of the AWS configuration files")
+    age: Span | None = Field(default=None, ge=0, description="since the upload")
+    size: ByteSize | None = Field(default=None, description="all copies together; the first uploaded goes first")
 
 
-class DiskSettings(_Settings):
+class DiskSettings(StrictSettings):
     """How much of the disk segments may take. Sizes in bytes, or as ``20GB``, ``512MiB``."""
 
     quota: ByteSize | None = Field(default=None, description="what the spool may hold; default: no bound of its own")
     free: ByteSize = Field(default=ByteSize(1 << 30), description="what stays free on the spool's file system")
     when_full: Literal["pause", "drop_oldest"] = "pause"
-    priorities: dict[str, int] = Field(default={}, description="class tag to priority; the lowest is dropped first")
+    priorities: dict[str, int] = Field(default={}, description="class tag to priority; the highest is sent first")
+    keep_uploaded: KeepSettings = KeepSettings()
 
 
-def _check_priorities(tags: Iterable[str], fields: tuple[str, ...]) -> list[str]:
+def _tag_faults(where: str, tags: Iterable[str], fields: tuple[str, ...]) -> list[str]:
     """A fault for each class tag that no segment can have."""
     faults = []
     for text in tags:
         try:
             ClassTag.parse(text, fields)
         except EdgeCaptureError as error:
-            faults.append(f".priorities: {error}")
+            faults.append(f"{where}: {error}")
     return faults
 
 
-class UploadSettings(_Settings):
-    rescan_seconds: float = Field(default=30, gt=0, le=3600)
-
-
-class LogSettings(_Settings):
+class LogSettings(StrictSettings):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: LogFormat = "auto"
 
 
-class Settings(_Settings):
+class Settings(StrictSettings):
     """Everything in ``edge-agent.yaml``."""
 
-    device: Annotated[str, _checked(check_device)]
-    fields: Annotated[tuple[str, ...], _checked(check_fields)] = DEFAULT_FIELDS
+    device: Annotated[str, checked(check_device)]
+    fields: Annotated[tuple[str, ...], checked(check_fields)] = DEFAULT_FIELDS
     spool: Path
     state: Path | None = Field(default=None, description="ledger and desired state; default: state/ in the spool")
     store: StoreSettings
-    cameras: dict[Annotated[str, _checked(lambda name: check_camera(_safe(name)))], CameraSettings] = Field(
-        min_length=1
-    )
+    cameras: dict[Annotated[str, checked(lambda name: check_camera(safe(name)))], CameraSettings] = Field(min_length=1)
     disk: DiskSettings = DiskSettings()
     upload: UploadSettings = UploadSettings()
+    foreign: tuple[ForeignSettings, ...] = Field(default=(), description="directories where others drop videos")
+    web: WebSettings | None = Field(default=None, description="the local page; none without it")
+    control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("cameras")
@@ -180,13 +145,63 @@ class Settings(_Settings):
             raise ValueError("\n".join(faults))
         return cameras
 
+    @field_validator("store")
+    @classmethod
+    def _iot_fits(cls, store: StoreSettings, info: ValidationInfo) -> StoreSettings:
+        """A certificate goes with S3, without a profile, for a thing."""
+        if store.iot and (fault := misfit(store.iot, store.url, store.profile, info.data.get("device", "device"))):
+            raise ValueError(f".iot{fault}")
+        return store
+
+    @field_validator("control")
+    @classmethod
+    def _mqtt_fits(cls, control: ControlSettings, info: ValidationInfo) -> ControlSettings:
+        """There is a certificate, and a thing it belongs to."""
+        if control.mqtt and "store" in info.data:
+            store: StoreSettings = info.data["store"]
+            if fault := mqtt_misfit(control.mqtt, store.iot, info.data.get("device", "device")):
+                raise ValueError(f".mqtt{fault}")
+        return control
+
     @field_validator("disk")
     @classmethod
     def _priorities_fit(cls, disk: DiskSettings, info: ValidationInfo) -> DiskSettings:
         """Every priority is one of a class that can be, as ``yellow_box``."""
-        if "fields" in info.data and (faults := _check_priorities(disk.priorities, info.data["fields"])):
+        if "fields" in info.data and (faults := _tag_faults(".priorities", disk.priorities, info.data["fields"])):
             raise ValueError("\n".join(faults))
         return disk
+
+    @field_validator("web")
+    @classmethod
+    def _classes_can_be(cls, web: WebSettings | None, info: ValidationInfo) -> WebSettings | None:
+        """Every class on the page is one that can be, as ``yellow_box``."""
+        if web and "fields" in info.data and (faults := _tag_faults(".classes", web.classes, info.data["fields"])):
+            raise ValueError("\n".join(faults))
+        return web
+
+    @field_validator("foreign")
+    @classmethod
+    def _foreign_fits(cls, foreign: tuple[ForeignSettings, ...], info: ValidationInfo) -> tuple[ForeignSettings, ...]:
+        """Each directory is outside the spool and named once, its class fits, and its camera is none of ours."""
+        faults = []
+        spool = info.data.get("spool", Path())
+        for number, drop in enumerate(foreign):
+            resolved = [other.path.resolve() for other in foreign[:number]]
+            if drop.path.resolve() in resolved:
+                faults.append(f".{number}.path: stands here twice")
+            if "spool" in info.data and drop.path.resolve().is_relative_to(spool.resolve()):
+                faults.append(f".{number}.path: lies in the spool; name a directory outside it")
+            if drop.camera in info.data.get("cameras", ()):
+                faults.append(f".{number}.camera: is one of the cameras; name another")
+            try:
+                if "fields" in info.data:
+                    tag = ClassTag.of(drop.class_, info.data["fields"])
+                    check_name_length(tag, info.data.get("device", "device"), drop.camera)
+            except EdgeCaptureError as error:
+                faults.append(f".{number}.class: {error}")
+        if faults:
+            raise ValueError("\n".join(faults))
+        return foreign
 
     @property
     def state_directory(self) -> Path:
@@ -232,9 +247,9 @@ def load(path: Path) -> Settings:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigInvalid(f"is no valid YAML: {_safe(problem)}", where=where) from error
+        raise ConfigInvalid(f"is no valid YAML: {safe(problem)}", where=where) from error
     except (ValueError, RecursionError) as error:  # a date or number that cannot be; nested beyond reason
-        raise ConfigInvalid(f"is no valid YAML: {_safe(str(error))}", where=str(path)) from error
+        raise ConfigInvalid(f"is no valid YAML: {safe(str(error))}", where=str(path)) from error
     if not isinstance(document, dict):
         raise ConfigInvalid("holds no settings", where=str(path), fix="start from config/edge-agent.yaml")
     try:
@@ -247,7 +262,7 @@ def invalid(error: ValidationError, where: str) -> ConfigInvalid:
     """All of *error*'s faults, a line each, none of them showing the input (it may be a password)."""
     faults = []
     for fault in error.errors(include_url=False, include_input=False):
-        path = _safe(".".join(str(part) for part in fault["loc"] if part != "[key]"))
+        path = safe(".".join(str(part) for part in fault["loc"] if part != "[key]"))
         path = path if path.isprintable() else ascii(path)
         lines = fault["msg"].removeprefix("Value error, ").splitlines()
         faults += [f"{path}{line}" if line.startswith(".") else f"{path}: {line}" if path else line for line in lines]

@@ -17,15 +17,20 @@
     │   ├── SpoolUnusable           not there, not writable, not a directory: never retried
     │   ├── DiskFull                retried: space comes back
     │   └── WriteFailed             fsync or write failed: fatal for that segment, not for the next
+    ├── ControlError            messages to and from the cloud; recording and uploads go on without
+    │   ├── ControlUnreachable      no connection: retried
+    │   └── ControlRefused          not permitted, or not configured as the broker wants it: never retried
     ├── VideoUnreadable         the file is no video or has no frame: never retried
     └── StoreError
         ├── ObjectNotFound          never retried
         ├── ObjectExists            create-if-absent found one; the caller compares
         ├── PreconditionFailed      compare-and-swap lost the race; the caller reads again
+        ├── UploadGone              a multipart upload the store does not know (any more): begun anew
         ├── ObjectConflict          the key holds other bytes: kept, never overwritten
         ├── IntegrityMismatch       what arrived is not what was sent: retried
         ├── ContainerMissing        no such bucket or directory: retried, an operator may create it
         ├── CredentialsRefused      refused, expired or absent: retried, an operator may fix it
+        ├── TransferStopped         told to pause or to stop in the middle: no failure, goes on later
         ├── StoreUnreachable        DNS, TLS, connection, time-out, 5xx: retried
         └── StoreThrottled          told to slow down: retried
 
@@ -129,6 +134,18 @@ class WriteFailed(SpoolError):
     scope = Scope.FILE
 
 
+class ControlError(EdgeCaptureError):
+    scope = Scope.LINK
+
+
+class ControlUnreachable(ControlError):
+    retryable = True
+
+
+class ControlRefused(ControlError):
+    pass
+
+
 class VideoUnreadable(EdgeCaptureError):
     scope = Scope.FILE
 
@@ -146,6 +163,10 @@ class ObjectExists(StoreError):
 
 
 class PreconditionFailed(StoreError):
+    pass
+
+
+class UploadGone(StoreError):
     pass
 
 
@@ -173,5 +194,10 @@ class StoreUnreachable(StoreError):
 
 
 class StoreThrottled(StoreError):
+    retryable = True
+    scope = Scope.LINK
+
+
+class TransferStopped(StoreError):
     retryable = True
     scope = Scope.LINK

@@ -21,6 +21,7 @@ SETTLED_SECONDS = 2.0  # a directory changed more recently may change again with
 class _File:
     size: int
     modified: float
+    since: float
 
 
 class _Directory:
@@ -62,6 +63,11 @@ class Inventory:
             found = os.statvfs(self._spool.root)
             return Disk(used, found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
+    @property
+    def uploaded_bytes(self) -> int:
+        """What the verified copies took at the last look."""
+        return self._flat[self._spool.uploaded].size
+
     def held(self, priorities: Mapping[str, int]) -> list[Held]:
         """The finished segments found by the last look that may be deleted at all."""
         uploaded, ready = self._flat[self._spool.uploaded].files, self._flat[self._spool.ready].files
@@ -77,7 +83,7 @@ class Inventory:
                 tag, _, take = stem.rpartition("_")
                 made = Take.parse(take)
                 start = made.start.timestamp() if made else file.modified
-                found.append(Held(stem, name, size, start, verified, priorities.get(tag, 0)))
+                found.append(Held(stem, name, size, start, verified, priorities.get(tag, 0), file.since))
         return found
 
     def parts_of(self, camera: str) -> int:
@@ -91,14 +97,17 @@ class Inventory:
 
 
 def _file(entry: os.DirEntry[str]) -> _File | None:
-    """Its size on the disk; a file with two names, as while it is moved, counts half under each."""
+    """Its size on the disk; a file with two names, as while it is moved, counts half under each.
+
+    ``since`` is its change time: the last thing that happens to a finished file is that it gets another name.
+    """
     try:
         found = entry.stat(follow_symlinks=False)
     except FileNotFoundError:  # it has moved on
         return None
     if not stat.S_ISREG(found.st_mode):
         return None
-    return _File(found.st_blocks * _BLOCK // max(1, found.st_nlink), found.st_mtime)
+    return _File(found.st_blocks * _BLOCK // max(1, found.st_nlink), found.st_mtime, found.st_ctime)
 
 
 def _tree_size(root: Path, but: set[Path]) -> int:

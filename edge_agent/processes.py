@@ -1,10 +1,10 @@
-"""The child processes: ``python -m edge_agent.processes capture|upload``, started by the parent, never by hand.
+"""The child processes: ``python -m edge_agent.processes capture|upload|web``, started by the parent, never by hand.
 
 A child is told its job as one JSON line on standard input: no secret stands on a command line. The pipe stays open: by
-it a capture process is told when the disk is full and when there is room again; when it closes, the parent is gone, and
-the child stops as if it had been asked to. A capture process imports neither
-the configuration library nor the log library nor the cloud's: it stays small, and tells its parent facts on standard
-output, which the parent logs.
+it a capture process is told when the disk is full, when there is room again, and that somebody looks; when it closes,
+the parent is gone, and the child stops as if it had been asked to. A capture process imports neither the configuration
+library nor the log library nor the cloud's: it stays small, and tells its parent facts on standard output, which the
+parent logs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import IO
 
 from edge_agent.capture.job import CaptureJob
+from edge_agent.capture.lookers import Lookers
 from edge_agent.capture.report import Event
 from edge_agent.capture.room import Room
 from edge_agent.clock import SystemClock
+from edge_agent.control.journal import LOG, plain
 from edge_agent.errors import DiskFull, EdgeCaptureError
 
 STOP_SECONDS = 2.5  # a child that has not stopped by then ends at once; what is on the disk is salvaged later
@@ -32,11 +34,14 @@ def main() -> None:
     line = sys.stdin.readline()
     stop = threading.Event()
     _stop_on_signals(stop)
-    room = Room()
-    threading.Thread(target=_watch_parent, args=(sys.stdin, stop, room), name="parent", daemon=True).start()
+    room, lookers = Room(), Lookers(SystemClock())
+    listener = threading.Thread(target=_watch_parent, args=(sys.stdin, stop, room, lookers), name="parent", daemon=True)
+    listener.start()
     try:
         if kind == "capture":
-            capture(line, stop, room)
+            capture(line, stop, room, lookers)
+        elif kind == "web":
+            web(line, stop)
         else:
             upload(line, stop)
     except EdgeCaptureError as error:
@@ -45,7 +50,7 @@ def main() -> None:
     leave(0)
 
 
-def capture(line: str, stop: threading.Event, room: Room) -> None:
+def capture(line: str, stop: threading.Event, room: Room, lookers: Lookers | None = None) -> None:
     """Record one camera, while there is *room*, until *stop* or the end of its source."""
     from edge_agent.capture.recorder import Recorder
     from edge_agent.capture.sources.opening import open_source
@@ -68,25 +73,41 @@ def capture(line: str, stop: threading.Event, room: Room) -> None:
             lambda closing: open_source(job, clock, closing),
             report,
             room=room,
+            lookers=lookers,
         ).run(stop)
 
 
 def upload(line: str, stop: threading.Event) -> None:
     """Sync ``ready/`` to the store until *stop*."""
     from edge_agent import telemetry
-    from edge_agent.app import build_uploader
     from edge_agent.upload.job import UploadJob
+    from edge_agent.upload_process import build_errands, build_uploader
 
     job = UploadJob.from_line(line)
-    telemetry.configure(job.log_level, job.log_format)
-    build_uploader(job, SystemClock()).run(stop)
+    telemetry.configure(job.log_level, job.log_format, lambda said: report(Event(LOG, "upload", plain(said))))
+    clock = SystemClock()
+    uploader = build_uploader(job, clock)
+    with build_errands(job, uploader, clock).running():
+        uploader.run(stop)
+
+
+def web(line: str, stop: threading.Event) -> None:
+    """Serve the local page until *stop*."""
+    from edge_agent.control.web.job import WebJob
+    from edge_agent.control.web.server import serve
+
+    serve(WebJob.from_line(line), SystemClock(), stop, report)
+
+
+_reporting = threading.Lock()
 
 
 def report(event: Event) -> None:
-    """Tell the parent. A parent that is gone is noticed elsewhere."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(event.to_line())
-        sys.stdout.flush()
+    """Tell the parent, whole lines only. A parent that is gone is noticed elsewhere."""
+    left = memoryview(event.to_line().encode())
+    with contextlib.suppress(BrokenPipeError), _reporting:
+        while left:  # a signal may cut a write of more than the pipe holds, as a picture is
+            left = left[os.write(sys.stdout.fileno(), left) :]
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
@@ -105,9 +126,10 @@ def _stop_on_signals(stop: threading.Event) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _watch_parent(pipe: IO[str], stop: threading.Event, room: Room) -> None:
+def _watch_parent(pipe: IO[str], stop: threading.Event, room: Room, lookers: Lookers) -> None:
     while line := pipe.readline():
         room.obey(line)
+        lookers.obey(line)
     if not stop.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -8,7 +8,7 @@ being recorded, what needs a person (``failed/``) and the ledger are never touch
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 MOST_SLACK = 64 << 20  # bytes; about a segment of each of eight cameras at 1 Mb/s
@@ -22,6 +22,14 @@ class Policy:
     quota: int | None = None
     free: int = 0
     drop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long, in seconds, and how many bytes of verified copies are kept at all; None: until room is needed."""
+
+    age: float | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,10 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A finished segment in the spool. ``start`` in seconds since the epoch; ``size`` with everything beside it."""
+    """A finished segment in the spool. ``size``: its bytes, with everything beside it.
+
+    ``start``: when it was recorded, ``since``: when it got to where it is, both in seconds since the epoch.
+    """
 
     stem: str
     file: str
@@ -47,6 +58,7 @@ class Held:
     start: float
     verified: bool
     priority: int = 0
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +107,20 @@ def plan(held: Collection[Held], disk: Disk, policy: Policy, *, wanted: int = 0,
     missing = must - freed
     pause = missing > 0 or (paused and not policy.drop and missing + spare > 0)
     return Plan(tuple(evict), pause, max(0, missing))
+
+
+def expired(held: Iterable[Held], keep: Keep, now: float | None) -> list[Held]:
+    """The verified copies that are kept no longer, those that were verified first, first.
+
+    *now* in seconds since the epoch, None when nobody knows: then only the size counts. What was never uploaded stays.
+    """
+    copies = sorted((item for item in held if item.verified), key=lambda item: (item.since, item.start, item.stem))
+    total = sum(item.size for item in copies)
+    gone = []
+    for item in copies:
+        too_old = keep.age is not None and now is not None and now - item.since > keep.age
+        if not too_old and (keep.size is None or total <= keep.size):
+            continue
+        gone.append(item)
+        total -= item.size
+    return gone

@@ -17,7 +17,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -261,8 +261,7 @@ class Segment:
 
     def as_dict(self) -> dict[str, Any]:
         """The sidecar's document: JSON types only; the class's fields under ``class``."""
-        document = asdict(self)
-        del document["name"]
+        document = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "name"}
         document["start"] = format_moment(self.start)
         return {"name": self.name.stem, "class": self.name.tag.as_dict(), **document}
 

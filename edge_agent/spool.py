@@ -212,21 +212,23 @@ class Spool:
         return True
 
     def keep_uploaded(self, video: Path) -> Path:
-        """Move a verified *video* and its sidecar to ``uploaded/``."""
+        """Move a verified *video* and its sidecar to ``uploaded/``; after a power cut they may be in both."""
         return self._move(video, self.uploaded)
 
     def fail(self, video: Path, reason: str) -> Path:
         """Move *video* (or a part) and its sidecar to ``failed/``, with *reason* beside it, for a person to look at."""
         return self._move(video, self.failed, reason)
 
-    def sweep(self) -> None:
-        """Remove what a crash in the middle of a move left: the sidecar, after its video had gone on."""
-        with os_errors(self.ready):
-            there = set(os.listdir(self.ready))  # noqa: PTH208 (names, not a path for each)
-            for name in there:
+    def sweep(self, step: int = 500) -> Iterator[None]:
+        """Remove, in steps of *step*, what a crash in the middle of a move left: sidecars whose videos had gone on."""
+        with os_errors(self.ready), os.scandir(self.ready) as entries:
+            names = (entry.name for entry in entries if entry.name.endswith(SIDECAR_SUFFIX))
+            for number, name in enumerate(names, start=1):
+                if not number % step:
+                    yield
                 video = name.removesuffix(SIDECAR_SUFFIX) + VIDEO_SUFFIX
                 # A video that is not there may also be about to come; but not one whose name is used up.
-                if not name.endswith(SIDECAR_SUFFIX) or video in there:
+                if os.path.lexists(f"{self.ready}/{video}"):
                     continue
                 moved = any((directory / video).exists() for directory in (self.uploaded, self.failed))
                 if moved or self._is_renamed(self.ready / video):
@@ -264,16 +266,17 @@ class Spool:
             if not target.exists():
                 _link_or_rename(video, target)
             if reason:
-                write_durably(_reason_for(target), f"{reason}\n".encode())
+                write_durably(reason_for(target), f"{reason}\n".encode())
             fsync_directory(directory)
             video.unlink(missing_ok=True)
             if paired:
                 sidecar.unlink(missing_ok=True)
-            fsync_directory(video.parent)
+            if directory != self.uploaded:
+                fsync_directory(video.parent)
         return target
 
 
-def _reason_for(target: Path) -> Path:
+def reason_for(target: Path) -> Path:
     """Where the reason for *target* stands: beside it, under a name that is cut where NAME_MAX leaves no room."""
     return target.with_name(os.fsdecode(os.fsencode(target.name)[:_LONGEST_REASONED]) + REASON_SUFFIX)
 

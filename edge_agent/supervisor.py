@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import selectors
 import subprocess
 import sys
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 START_SECONDS = 60.0  # a child may be silent so long at first: many that start at once on a small board are slow
 # glibc keeps freed memory, and grows what it takes to keep: fragments of half a megabyte come and go for ever. Returned
 # at once, a capture process stays 4 MB smaller (measured once: 52.1 MB resident after 14 s, 56.2 without).
-_LEAN = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
+LEAN = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
 STEADY_SECONDS = 60.0  # a child that ran this long starts its back-off anew
 STOP_SECONDS = 2.8  # a little more than the child allows itself; less than the 3 s that stopping may take
 
@@ -54,12 +55,13 @@ class Worker:
 class Orders:
     """What one child is to do: a standing order, and when to stop. May be given from any thread. To be closed.
 
-    A child that is started anew is given the standing order again.
+    A child that is started anew is given the standing order again; what was only said once, it is not.
     """
 
     def __init__(self, standing: str = "") -> None:
         self.stop = threading.Event()
         self._standing = standing
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def fileno(self) -> int:
@@ -69,6 +71,11 @@ class Orders:
     def give(self, standing: str) -> None:
         """Replace the standing order: one line, as the child understands it."""
         self._standing = standing
+        os.eventfd_write(self._bell, 1)
+
+    def say(self, line: str) -> None:
+        """An order for now, which no later one replaces."""
+        self._said.put(line)
         os.eventfd_write(self._bell, 1)
 
     def end(self) -> None:
@@ -81,6 +88,14 @@ class Orders:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
         return self._standing
+
+    def said(self) -> str:
+        """What was said since the last time, a line each."""
+        lines = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                lines.append(f"{self._said.get_nowait()}\n")
+        return "".join(lines)
 
     def close(self) -> None:
         os.close(self._bell)
@@ -113,7 +128,7 @@ def _run_once(worker: Worker, orders: Orders, clock: Clock, on_event: Callable[[
         [sys.executable, "-m", "edge_agent.processes", worker.kind],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**_LEAN, **os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**LEAN, **os.environ, "PYTHONUNBUFFERED": "1"},
         process_group=0,  # Ctrl-C on a terminal is for the parent alone
     )
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
@@ -157,6 +172,8 @@ def _listen(
             if standing != given:
                 _say(process.stdin, f"{standing}\n")
                 given = standing
+            if said := orders.said():
+                _say(process.stdin, said)
             patience = None if silence is None else max(0.0, heard + silence - clock.monotonic())
             ready = [key.fileobj for key, _ in selector.select(patience)]
             if process.stdout in ready:

@@ -67,8 +67,11 @@ class Tombstones:
             fsync_directory(self.path.parent)
 
     def last(self) -> Tombstone | None:
-        stones = list(self._stones(self.path))
-        return stones[-1] if stones else None
+        return next(iter(self.recent(1)), None)
+
+    def recent(self, limit: int) -> list[Tombstone]:
+        """Up to *limit* of the last ones, newest first."""
+        return list(self._stones(self.path))[: -limit - 1 : -1]
 
     def stems(self) -> frozenset[str]:
         """The segments that lately went; those of long ago are only in the sums."""

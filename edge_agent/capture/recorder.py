@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from edge_agent.backoff import backoff
 from edge_agent.capture.lane import Lane
+from edge_agent.capture.live import LiveView
+from edge_agent.capture.lookers import Lookers
 from edge_agent.capture.parameters import ParameterWatch
 from edge_agent.capture.reader import End, PacketReader
 from edge_agent.capture.report import STATUS, Event, Report
@@ -45,6 +47,7 @@ class Recorder:
         report: Report,
         mine: Callable[[SegmentName], bool] | None = None,
         room: Room | None = None,
+        lookers: Lookers | None = None,
     ) -> None:
         self._job = job
         self._spool = spool
@@ -54,11 +57,13 @@ class Recorder:
         self._report = report
         self._mine = mine or self._made_here
         self._room = room or Room()
+        self._live = LiveView(lookers or Lookers(clock), job.camera, report)
         self._vitals = Vitals(job.health, self._tell)
         self._reader: PacketReader | None = None
         self._lane: Lane | None = None
         self._state = "connecting"
         self._problem = ""
+        self._attempt = 0  # to get the camera back; 0 while it is there
         self._packets = 0
         self._segments = 0
         self._abandoned = 0
@@ -83,7 +88,7 @@ class Recorder:
                     raise
                 attempt = 1 if self._packets > packets else attempt + 1
                 wait = backoff(attempt)
-                self._state, self._problem = "waiting", str(error)
+                self._state, self._problem, self._attempt = "waiting", str(error), attempt
                 self._tell("camera_lost", code=error.code, error=str(error), attempt=attempt, retry_in=round(wait, 1))
                 self._pause(stop, wait)
                 if self._reader is not None and not stop.is_set() and not self._reader.close(BLOCKED_SECONDS):
@@ -137,9 +142,10 @@ class Recorder:
                 return Reason.SOURCE_ENDED
             if arrival is not None:
                 last, patience = now, self._job.stall_seconds
-                self._state, self._problem = "recording", ""
+                self._state, self._problem, self._attempt = "recording", "", 0
                 arrival = parameters.look(arrival)
                 self._vitals.packet(arrival)
+                self._live.packet(arrival)
                 for mended in mender.feed(arrival):
                     lane.take(mended)
             elif now - last > patience:
@@ -193,6 +199,7 @@ class Recorder:
             STATUS,
             state=(self._state == "recording" and lane and lane.idle) or self._state,
             **self._vitals.status(now, segment, self._problem),
+            attempt=self._attempt,
             gate=lane.gate.state.value if lane else None,
             wanted=str(choice.tag) if choice else None,
             wanted_at=choice.set_at if choice else None,

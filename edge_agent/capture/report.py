@@ -32,4 +32,7 @@ class Event:
 STATUS = "camera_status"
 """How the camera does right now; sent about once a second, and the sign that its process is alive."""
 
+PICTURE = "camera_picture"
+"""What the camera shows: ``jpeg`` in base64, ``width`` and ``height`` in pixels; sent only while somebody looks."""
+
 Report = Callable[[Event], None]

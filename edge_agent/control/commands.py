@@ -7,11 +7,14 @@ the time: a tag that has run out is as good as none.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from edge_agent.errors import ConfigInvalid
 from edge_agent.segment import ClassTag, format_moment
+from edge_agent.span import parse_span
+from edge_agent.upload.limits import UploadOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,56 @@ class StopRecording:
 Command = SetClass | ClearClass | StartRecording | StopRecording
 
 
+@dataclass(frozen=True, slots=True)
+class PauseUpload:
+    """Upload nothing, until then (aware) or until it is resumed."""
+
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeUpload:
+    """End a pause; where uploads are on demand, let them go on, until then (aware) or until they are paused."""
+
+    until: datetime | None = None
+
+
+UploadCommand = PauseUpload | ResumeUpload
+
+
+@dataclass(frozen=True, slots=True)
+class SetSampling:
+    """Of *camera*'s stream keep one packet in *keep_every*; None: as the settings say."""
+
+    camera: str
+    keep_every: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetBandwidth:
+    """Upload at most *rate* bytes a second where no window rules (None: no limit); or again *as_configured*."""
+
+    as_configured: bool
+    rate: float | None = None
+
+
+TuneCommand = SetSampling | SetBandwidth
+Order = Command | UploadCommand | TuneCommand
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What was ordered in place of settings: ``keep_every`` by camera, and a ``bandwidth``, None for none ordered."""
+
+    keep_every: Mapping[str, int] = field(default_factory=dict)
+    bandwidth: SetBandwidth | None = None
+
+
+def upload_order(command: UploadCommand, set_by: str, now: datetime) -> UploadOrder:
+    """What holds for uploads after *command*, given by *set_by* at *now*."""
+    return UploadOrder(isinstance(command, ResumeUpload), set_by, format_moment(now), command.until)
+
+
 def apply(desired: Desired, command: Command, set_by: str, now: datetime) -> Desired:
     """What is wanted after *command*, given by *set_by* at *now*."""
     set_at = format_moment(now)
@@ -96,18 +149,13 @@ def in_force(desired: Desired, default: TagChoice | None, now: datetime) -> TagC
     return choice
 
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SPAN = re.compile(r"(?:\d{1,6}[smhd])+", re.ASCII)
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})", re.ASCII)
 
 
 def parse_for(text: str, now: datetime) -> datetime:
     """When a tag ends that is set at *now* for ``90s``, ``10m``, ``1h30m`` or ``2d``. Raises ConfigInvalid."""
-    if not _SPAN.fullmatch(text):
-        raise ConfigInvalid(f"{text[:40]!a} is no span of time", where="--for", fix="write 90s, 10m, 1h30m or 2d")
-    seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
     try:
-        return _later(now + timedelta(seconds=seconds), now, "--for")
+        return _later(now + timedelta(seconds=parse_span(text, "--for")), now, "--for")
     except OverflowError as error:
         raise ConfigInvalid(f"{text} has no end", where="--for", fix="leave it away") from error
 

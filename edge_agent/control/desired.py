@@ -21,9 +21,13 @@ from edge_agent.control.commands import (
     Command,
     Desired,
     ResumeUpload,
+    SetBandwidth,
     SetClass,
+    SetSampling,
     Switch,
     TagChoice,
+    TuneCommand,
+    Tuning,
     UploadCommand,
     apply,
     upload_order,
@@ -99,6 +103,27 @@ class DesiredState:
         """What was last ordered for uploads, if anything. Raises SpoolError when the file cannot be read."""
         return _order(self._document().get("upload"))
 
+    def tune(self, command: TuneCommand) -> Tuning:
+        """Note what *command* asks for; all that holds in place of settings from now on. Durable. Raises SpoolError."""
+        with self._exclusive():
+            document = self._document()
+            section = _section(document, "tuning")
+            match command:
+                case SetSampling(camera=camera, keep_every=None):
+                    _section(section, "keep_every").pop(camera, None)
+                case SetSampling(camera=camera, keep_every=every):
+                    _section(section, "keep_every")[camera] = every
+                case SetBandwidth(as_configured=True):
+                    section.pop("bandwidth", None)
+                case SetBandwidth(rate=rate):
+                    section["bandwidth"] = {"rate": rate}
+            self._write(document)
+        return _tuning(section)
+
+    def tuning(self) -> Tuning:
+        """What holds in place of settings. Raises SpoolError when the file is there and cannot be read."""
+        return _tuning(self._document().get("tuning"))
+
     def of(self, camera: str) -> Desired:
         """What is wanted of *camera*; a class that does not fit the configured fields is none.
 
@@ -163,6 +188,17 @@ def _switch(wanted: Any) -> Switch | None:
         case {"on": bool(on), "set_by": str(set_by), "set_at": str(set_at)}:
             return Switch(on, set_by, set_at)
     return None
+
+
+def _tuning(wanted: Any) -> Tuning:
+    if not isinstance(wanted, dict):
+        return Tuning()
+    kept = wanted.get("keep_every")
+    every = {camera: n for camera, n in kept.items() if type(n) is int and n > 0} if isinstance(kept, dict) else {}
+    match wanted.get("bandwidth"):
+        case {"rate": None | int() | float() as rate}:
+            return Tuning(every, SetBandwidth(False, rate))
+    return Tuning(every)
 
 
 def _order(wanted: Any) -> UploadOrder | None:

@@ -8,7 +8,8 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from edge_agent.errors import EdgeCaptureError, SpoolUnusable
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 SOCKET_NAME = "agent.sock"
+UPLOAD_SOCKET_NAME = "upload.sock"
+"""Of an agent that only uploads: one that only captures may run beside it."""
 _LIMIT = 65536  # bytes of a request; far above any command
 
 
@@ -88,6 +91,31 @@ def ask(path: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, 
     except (OSError, ValueError) as error:
         raise NotRunning("agent is not running", where=str(path), fix="start it with 'edge-agent run'") from error
     return answer if isinstance(answer, dict) else {}
+
+
+@dataclass(slots=True)
+class Agents:
+    """What runs on one spool now, as one agent or as two, and what they say of cameras, disk and shadow."""
+
+    captures: bool = False
+    uploads: bool = False
+    cameras: dict[str, Any] = field(default_factory=dict)
+    disk: dict[str, Any] = field(default_factory=dict)
+    link: dict[str, Any] = field(default_factory=dict)
+
+
+def agents(state: Path) -> Agents:
+    """Ask the agents whose state directory is *state*."""
+    found = Agents()
+    for name in (UPLOAD_SOCKET_NAME, SOCKET_NAME):
+        with suppress(NotRunning):
+            answer = ask(state / name, {"command": "status"})
+            found.captures = found.captures or bool(answer.get("captures"))
+            found.uploads = found.uploads or bool(answer.get("uploads"))
+            found.cameras.update(answer.get("cameras", {}))
+            found.disk.update(answer.get("disk", {}))
+            found.link.update(answer.get("link") or {})
+    return found
 
 
 def refuse_second(path: Path) -> None:

@@ -254,11 +254,11 @@ class Ledger:
     # -- the link, and how it goes ---------------------------------------------------------------------------------
 
     def link_lost(self, error: EdgeCaptureError, now: float) -> bool:
-        """Every upload waits because of *error*; whether that is news."""
+        """Every upload waits because of *error*; whether that is news. Another object with the same trouble is none."""
         trouble = (error.code, printable(str(error)))
         with self._changing() as connection:
             known = connection.execute("SELECT error_code, error FROM link").fetchone()
-            if known is not None and tuple(known) == trouble:
+            if known is not None and known[0] == error.code and _cause(known[1]) == _cause(trouble[1]):
                 return False
             connection.execute("INSERT OR REPLACE INTO link VALUES (1, ?, ?, ?)", (*trouble, now))
             return True
@@ -297,3 +297,8 @@ class Ledger:
     def status(self) -> UploadStatus:
         with self._using() as connection:
             return status_in(connection)
+
+
+def _cause(line: str) -> str:
+    """What an error's *line* says went wrong, without where."""
+    return line.partition(": ")[2] or line

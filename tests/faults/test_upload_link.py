@@ -158,7 +158,7 @@ def test_captive_portal(
         uploader.until(lambda: met.done >= tries, "some tries", 400)
         said = uploader.wait_for("upload_postponed")
         assert {line["code"] for line in said} == {"StoreUnreachable"}
-        assert len({line["error"].partition(": ")[2] for line in said}) == 1  # one cause
+        assert len(said) == 1  # one cause, however many objects it was tried with
         assert names_in(shelf.spool.uploaded) == names_in(shelf.spool.failed) == []
         link_error = status_of(shelf.spool).link
         assert link_error is not None

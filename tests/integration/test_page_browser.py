@@ -42,7 +42,8 @@ def agent(root: Path) -> Iterator[str]:
 def shown(browser: WebDriver, selector: str) -> str:
     """The text of what *selector* finds, as it is seen; empty where nothing is."""
     text: str = browser.execute_script(
-        "const found = document.querySelector(arguments[0]); return found && found.checkVisibility() ? found.innerText : ''",
+        "const found = document.querySelector(arguments[0]);"
+        "return found && found.checkVisibility() ? found.innerText : ''",
         selector,
     )
     return text
@@ -56,7 +57,13 @@ def press(browser: WebDriver, selector: str) -> None:
 
 def complaints(browser: WebDriver) -> list[str]:
     """What the browser's console holds against the page, as a breach of its policy."""
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    return [entry["message"] for entry in _console(browser) if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def _console(browser: WebDriver) -> list[dict[str, str]]:
+    """What was said there since the last time."""
+    found: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    return found
 
 
 def opened(browser: WebDriver, url: str) -> None:
@@ -71,7 +78,7 @@ def opened(browser: WebDriver, url: str) -> None:
         return True
 
     until(there, url)
-    browser.get_log("browser")
+    _console(browser)
 
 
 def test_a_class_chosen_on_the_page_is_recorded(tmp_path: Path) -> None:
@@ -133,7 +140,7 @@ def test_the_page_is_locked_until_the_token_is_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_a_phone_shows_all_of_it_and_it_can_be_read(tmp_path: Path, dark: bool) -> None:
-    """Nothing is wider than the narrowest screen, buttons are as large as a thumb, texts have contrast 4.5 and names."""
+    """Nothing is wider than the narrowest screen, buttons are as large as a thumb, texts have contrast 4.5."""
     with page(tmp_path) as site, chromium(tmp_path / "browser", (NARROW, PHONE[1]), dark=dark) as browser:
         site.agent.lines.append({"event": "camera_lost", "camera": "cam2", "error": "x" * 90, "level": "warning"})
         opened(browser, site.url)

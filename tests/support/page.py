@@ -19,7 +19,9 @@ from edge_agent.control import local
 from edge_agent.control.web.job import WebJob
 from edge_agent.control.web.server import serve_on
 
-JPEG = base64.b64decode("/9j/2wBDAAMCAgICAgMCAgIDAwMDBAYEBAQEBAgGBgUGCQgKCgkICQkKDA8MCgsOCwkJDRENDg8QEBEQCgwSExIQEw8QEBD/2Q==")
+JPEG = base64.b64decode(
+    "/9j/2wBDAAMCAgICAgMCAgIDAwMDBAYEBAQEBAgGBgUGCQgKCgkICQkKDA8MCgsOCwkJDRENDg8QEBEQCgwSExIQEw8QEBD/2Q=="
+)
 RECORDING = {"state": "recording", "healthy": True, "segment": "s", "tag": "yellow_box", "seconds": 3.2, "gate": "open"}
 
 

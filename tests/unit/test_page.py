@@ -31,7 +31,7 @@ NOW = datetime(2026, 11, 22, 14, 31, 5, tzinfo=UTC)
     [
         ("127.0.0.1:8080", ("127.0.0.1", 8080)),
         ("localhost:80", ("127.0.0.1", 80)),
-        ("0.0.0.0:8080", ("0.0.0.0", 8080)),
+        ("0.0.0.0:8080", ("0.0.0.0", 8080)),  # noqa: S104 - only read
         ("[::1]:8080", ("::1", 8080)),
     ],
 )
@@ -40,7 +40,9 @@ def test_an_address_to_listen_on_is_read(text: str, found: tuple[str, int]) -> N
     assert parse_listen(text) == found
 
 
-@pytest.mark.parametrize("text", ["", "8080", "dock7:80", "127.0.0.1", "127.0.0.1:0", "1.2.3.4:70000", "::1:8080", "[1.2.3.4]:1"])
+@pytest.mark.parametrize(
+    "text", ["", "8080", "dock7:80", "127.0.0.1", "127.0.0.1:0", "1.2.3.4:70000", "::1:8080", "[1.2.3.4]:1"]
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     """Names, which may mean anything tomorrow, and halves."""
     with pytest.raises(ConfigInvalid, match="address and port"):

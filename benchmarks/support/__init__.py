@@ -1,0 +1,1 @@
+"""What benchmark scripts start and drive; run by them alone."""
