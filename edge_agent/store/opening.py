@@ -51,4 +51,7 @@ def open_store(
     from edge_agent.store.directory import DirectoryStore
 
     path = unquote(parts.path) if parts.scheme == "file" else url
-    return DirectoryStore(Path(path).expanduser())
+    try:
+        return DirectoryStore(Path(path).expanduser())
+    except RuntimeError as error:  # how pathlib says that nobody is called so
+        raise ConfigInvalid("begins with the name of no user", where=url, fix="write the directory out") from error

@@ -140,6 +140,8 @@ _BY_CLASS = {
 _SECRETS = (
     (re.compile(r"(?<=://)[^/\s@]*@"), ""),  # user and password in an endpoint or proxy URL
     (re.compile(r"\?[^\s\"']*"), ""),  # the query of a URL: a presigned one is a credential
+    # No secret, but the object is named already; without it, one cause says the same of every object.
+    (re.compile(r"(https?://[^/\s\"']+)/[^\s\"']+"), r"\1"),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"), "(key id)"),
 )
 

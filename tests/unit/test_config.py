@@ -10,9 +10,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge_agent.app import upload_job
 from edge_agent.config import Settings, load
 from edge_agent.errors import ConfigInvalid
+from edge_agent.jobs import upload_job
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2xyz"

@@ -41,6 +41,9 @@ FATES = {
     errors.StoreUnreachable: Fate.RETRY_ALL,
     errors.StoreThrottled: Fate.RETRY_ALL,
     errors.TransferStopped: Fate.RETURN,
+    errors.ControlError: Fate.STOP,
+    errors.ControlUnreachable: Fate.RETRY_ALL,
+    errors.ControlRefused: Fate.STOP,
 }
 DECLARED = [
     kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.EdgeCaptureError)
