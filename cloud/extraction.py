@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cloud.dataset import layout
 from cloud.dataset.index import DecodeFacts, FrameFacts, ProbeFacts, SegmentFacts, VideoFacts, VideoIndex
+from cloud.decode import libraries
 from cloud.decode.decoder import Decoder, Report
 from cloud.decode.encode import FORMATS, file_of, pipelined
 from cloud.decode.reading import Probe
@@ -53,6 +54,7 @@ class Extraction:
         Frames are encoded and put by a few threads while the next ones are decoded and judged; rejected ones are stored
         too, so that they can be restored. Raises VideoUnreadable and whatever the store or *progress* raise.
         """
+        libraries.load()
         judges, sheet = Judges(self.settings.judges), ContactSheet(self.settings.sheet)
         stored: list[_Stored] = []
         with Decoder(path, self.video.uri) as decoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from edge_agent.errors import ConfigInvalid, ObjectNotFound
 from edge_agent.store import ObjectInfo
+from edge_agent.store.records import Identity
 
 
 class LocalVideos:
@@ -26,11 +28,19 @@ class LocalVideos:
         parts = urlsplit(uri)
         return unquote(parts.path) if parts.scheme == "file" else None
 
+    _latest: tuple[str, Identity, str] | None = None  # whoever asks twice whether a video changed reads it once
+
     def head(self, key: str) -> ObjectInfo:
         with _read(Path(key)) as path, path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            status = path.stat()
+            status = os.fstat(file.fileno())
+            digest = self._known(key, Identity.of(status)) or hashlib.file_digest(file, "sha256").hexdigest()
+            if Identity.of(os.fstat(file.fileno())) == Identity.of(status):  # else it is still being written
+                self._latest = key, Identity.of(status), digest
         return ObjectInfo(key, status.st_size, digest, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def _known(self, key: str, identity: Identity) -> str | None:
+        latest = self._latest
+        return latest[2] if latest is not None and latest[:2] == (key, identity) else None
 
     @contextmanager
     def checkout(self, key: str) -> Iterator[Path]:

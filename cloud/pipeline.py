@@ -217,7 +217,7 @@ class _Work:
         return Result(Outcome.PROCESSED if written else outcome, self.uri, index, written)
 
     def _gone(self, name: SegmentName | None, held: Held) -> Result | None:
-        # What is finished outlives footage that expires, whatever event comes late; what a crash left half done does not.
+        # What is finished outlives footage that expires, whatever event comes late; what a crash left does not.
         unwanted = self.deleted or held.index is None
         if name is not None and unwanted and (held.etag is None or self._is_ours(held)):
             self._retract(name, held.etag)

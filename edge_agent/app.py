@@ -4,42 +4,35 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Container
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from edge_agent.capture.job import CaptureJob
-from edge_agent.capture.report import STATUS, Event, Scalar
+from edge_agent.capture.report import STATUS, Event
 from edge_agent.clock import Clock
 from edge_agent.config import Settings, load
-from edge_agent.config_upload import ForeignSettings
-from edge_agent.config_web import WebSettings, parse_listen
 from edge_agent.control import local
 from edge_agent.control.journal import Journal
 from edge_agent.control.nucleus import Nucleus
 from edge_agent.control.onlookers import Onlookers
-from edge_agent.control.web.job import WebJob
 from edge_agent.disk_watch import DiskWatch
 from edge_agent.durable import os_errors
 from edge_agent.errors import ConfigInvalid, DiskFull
 from edge_agent.fleet import Fleet
+from edge_agent.jobs import capture_job, rules, upload_job, web_job
 from edge_agent.notify import Manager
-from edge_agent.quota import Keep, Policy
 from edge_agent.redact import redact
 from edge_agent.reload import FileWatch, changes, restart_faults
-from edge_agent.remoting import Remoting, tuning_of
-from edge_agent.retention import Retention, Rules
-from edge_agent.segment import ClassTag
+from edge_agent.remoting import Remoting, retune_capture, tuning_of
+from edge_agent.retention import Retention
 from edge_agent.service import Service
 from edge_agent.spool import Spool
+from edge_agent.statuses import Cameras
 from edge_agent.supervisor import Worker
 from edge_agent.tuning import tuned
-from edge_agent.upload.drop import Drop
-from edge_agent.upload.job import UploadJob
 
 log = structlog.get_logger()
 
@@ -47,119 +40,9 @@ FILE_SECONDS = 2.0  # how often the settings file is looked at; one that is bein
 HANG_SECONDS = 15.0  # a capture process says every second that it is alive, also while its camera is away
 
 
-def capture_job(settings: Settings, camera: str) -> CaptureJob:
-    """What the capture process of *camera* needs to know."""
-    chosen = settings.cameras[camera]
-    return CaptureJob(
-        device=settings.device,
-        camera=camera,
-        fields=settings.fields,
-        source=chosen.source.get_secret_value(),
-        tag=chosen.class_,
-        spool=str(settings.spool),
-        state=str(settings.state_directory),
-        segment_seconds=chosen.segment_seconds,
-        stall_seconds=chosen.stall_seconds,
-        transport=chosen.transport,
-        audio=chosen.audio,
-        keep_every=chosen.keep_every,
-        encode=chosen.encode,
-        gate=chosen.gate,
-        health=chosen.health,
-    )
-
-
-def upload_job(settings: Settings) -> UploadJob:
-    """What the upload process needs to know."""
-    store = settings.store
-    return UploadJob(
-        device=settings.device,
-        fields=settings.fields,
-        spool=str(settings.spool),
-        state=str(settings.state_directory),
-        store=store.url,
-        endpoint_url=store.endpoint_url,
-        region=store.region,
-        profile=store.profile,
-        checksum=store.checksum,
-        iot=store.iot and replace(store.iot, thing=store.iot.thing or settings.device),
-        rescan_seconds=settings.upload.rescan_seconds,
-        priorities=settings.disk.priorities,
-        on_demand=settings.upload.mode == "on_demand",
-        bandwidth=settings.upload.bandwidth,
-        timetable=settings.upload.timetable,
-        foreign=tuple(drop_of(drop, settings.fields) for drop in settings.foreign),
-        log_level=settings.log.level,
-        log_format=settings.log.format,
-    )
-
-
-def web_job(settings: Settings, web: WebSettings, *, uploads: bool) -> WebJob:
-    """What the page's process needs to know."""
-    host, port = parse_listen(web.listen)
-    return WebJob(
-        device=settings.device,
-        fields=settings.fields,
-        cameras={name: camera.class_ for name, camera in settings.cameras.items()},
-        classes=(*web.classes, *settings.disk.priorities),
-        spool=str(settings.spool),
-        state=str(settings.state_directory),
-        host=host,
-        port=port,
-        names=web.hosts,
-        quota=settings.disk.quota,
-        keep_free=settings.disk.free,
-        uploads=uploads,
-    )
-
-
-def drop_of(drop: ForeignSettings, fields: tuple[str, ...]) -> Drop:
-    """A foreign directory as the upload process is told of it."""
-    return Drop(str(drop.path), ClassTag.of(drop.class_, fields).values, drop.camera, drop.settle_seconds)
-
-
-def rules(settings: Settings) -> Rules:
-    """How much of the disk segments may take."""
-    disk = settings.disk
-    keep = Keep(disk.keep_uploaded.age, disk.keep_uploaded.size)
-    return Rules(Policy(disk.quota, disk.free, disk.when_full == "drop_oldest"), disk.priorities, keep)
-
-
 def _tell(name: str, **fields: Any) -> None:
     level = "warning" if "error" in fields else "info"
     getattr(log, level)(name, **fields)
-
-
-@dataclass(slots=True)
-class Cameras:
-    """What the capture processes last said of themselves. Safe to use from several threads.
-
-    ``on_full`` is called with a camera's name when that camera has found the disk full.
-    """
-
-    on_full: Callable[[str], None]
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _status: dict[str, dict[str, Scalar]] = field(default_factory=dict)
-
-    def take(self, event: Event) -> None:
-        """Log a fact, keep a status."""
-        if event.name == STATUS:
-            with self._lock:
-                self._status[event.camera] = event.fields
-        else:
-            level = "warning" if "error" in event.fields else "info"
-            getattr(log, level)(event.name, camera=event.camera, **event.fields)
-            if event.fields.get("code") == DiskFull.__name__:
-                self.on_full(event.camera)
-
-    def keep(self, names: Container[str]) -> None:
-        """Forget what cameras said that are no more."""
-        with self._lock:
-            self._status = {name: fields for name, fields in self._status.items() if name in names}
-
-    def status(self) -> dict[str, dict[str, Scalar]]:
-        with self._lock:
-            return {camera: dict(fields) for camera, fields in self._status.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +151,8 @@ class Agent:
                 self._reload()
             elif isinstance(item, Retune):
                 self._restart()
+                if not self._capture:
+                    retune_capture(self._settings.state_directory)
             else:
                 self._fleet.reap()
 
@@ -299,8 +184,8 @@ class Agent:
         ]
         if self._upload:
             wanted.append(Worker("upload", "upload", upload_job(settings).to_line()))
-        if self._capture and settings.web:
-            wanted.append(Worker("web", "web", web_job(settings, settings.web, uploads=self._upload).to_line()))
+        if self._upload and settings.web:  # what only captures has no network to be reached by
+            wanted.append(Worker("web", "web", web_job(settings, settings.web).to_line()))
         return {worker.key: worker for worker in wanted}
 
     def _reload(self) -> None:
@@ -337,6 +222,9 @@ class Agent:
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         match request.get("command"):
             case "ping":
+                return {"ok": True}
+            case local.RETUNE:
+                self._inbox.put(Retune())
                 return {"ok": True}
             case "status":
                 disk = self._disk.status() if self._disk else {}

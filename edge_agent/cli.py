@@ -16,7 +16,7 @@ from edge_agent.cli_service import commands as service_commands
 from edge_agent.cli_setup import commands as setup_commands
 from edge_agent.cli_upload import commands as upload_commands
 from edge_agent.errors import EdgeCaptureError
-from edge_agent.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, obey_signals, stop_on_signals
+from edge_agent.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, run_obeying, stop_on_signals
 
 app = typer.Typer(
     name="edge-agent",
@@ -25,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -72,8 +73,7 @@ def _run_agent(config: Path, *, capture: bool, upload: bool, greengrass: bool = 
         manager=manager,
         nucleus=nucleus,
     )
-    obey_signals(agent.stop, agent.reload)
-    agent.run()
+    run_obeying(agent.run, agent.stop, agent.reload)
 
 
 @app.command()

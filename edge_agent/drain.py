@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from edge_agent.app import upload_job
 from edge_agent.capture.salvage import salvage
 from edge_agent.clock import Clock
 from edge_agent.config import Settings
@@ -20,6 +19,7 @@ from edge_agent.control import local
 from edge_agent.control.desired import DesiredState
 from edge_agent.durable import os_errors
 from edge_agent.errors import EdgeCaptureError, SpoolError
+from edge_agent.jobs import upload_job
 from edge_agent.quarantine import quarantined
 from edge_agent.segment import SegmentName
 from edge_agent.spool import Spool, stem_of

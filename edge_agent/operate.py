@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edge_agent.app import upload_job
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import Settings
 from edge_agent.control import local
@@ -25,6 +24,7 @@ from edge_agent.control.commands import (
 )
 from edge_agent.control.desired import DesiredState
 from edge_agent.errors import ConfigInvalid
+from edge_agent.jobs import upload_job
 from edge_agent.segment import ClassTag, check_name_length
 from edge_agent.tuning import tuned
 from edge_agent.upload.limits import Allowance, UploadOrder, allowance, until_end

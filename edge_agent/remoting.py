@@ -43,6 +43,15 @@ def tuning_of(settings: Settings) -> Tuning:
     return Tuning()
 
 
+def retune_capture(state: Path) -> None:
+    """Tell the agent that captures beside this one that :func:`tuning_of` may say something new.
+
+    One that does not run reads it when it starts.
+    """
+    with suppress(local.NotRunning):
+        local.ask(state / local.SOCKET_NAME, {"command": local.RETUNE})
+
+
 class Remoting:
     """Remote control as *settings* want it: none, and nothing of it loaded, where they want none.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +50,29 @@ def obey_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
     signal.signal(signal.SIGINT, handle)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else someone said nohup
         signal.signal(signal.SIGHUP, handle)
+
+
+def run_obeying(run: Callable[[], None], stop: Callable[[], None], reload: Callable[[], None]) -> None:
+    """*run*, on a thread, while signals are obeyed as :func:`obey_signals` says. Raises what *run* raises.
+
+    Python's handlers run on the main thread alone, and a signal that comes when that is just about to wait for a lock
+    is not noticed before the wait ends. So it waits for nothing else here, on a pipe that signals write to.
+    """
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    obey_signals(stop, reload)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    try:
+        with ThreadPoolExecutor(1, "agent") as pool:
+            running = pool.submit(run)
+            running.add_done_callback(lambda _: os.write(wake, b"\0"))
+            while not running.done():
+                select.select([woken], [], [])
+                os.read(woken, 512)
+            running.result()
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(woken)
+        os.close(wake)
 
 
 def _terminal_is_gone() -> bool:

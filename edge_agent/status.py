@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent import quarantine
-from edge_agent.app import upload_job
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import Settings
 from edge_agent.control import holdings, local
 from edge_agent.inventory import Inventory
+from edge_agent.jobs import upload_job
 from edge_agent.remoting import tuning_of
 from edge_agent.segment import format_moment
 from edge_agent.spool import Spool
@@ -45,6 +45,7 @@ def collect(settings: Settings, clock: Clock | None = None) -> dict[str, Any]:
         "disk": {**_disk(settings, spool, now), **agents.disk},
         "upload": holdings.ledger(settings.state_directory / LEDGER_NAME, now),
         "limits": _limits(settings, clock or SystemClock()),
+        "control": agents.link or None,
         "quarantined": [
             quarantine.as_dict(item) for item in sorted(failed, key=lambda item: item.since, reverse=True)[:LAST]
         ],

@@ -34,6 +34,8 @@ def show(report: dict[str, Any]) -> None:
         _show_upload(console, report["upload"])
     if report["limits"]["paused"]:
         _say(console, "uploads pause", report["limits"]["paused"], "yellow")
+    if report["control"]:
+        _show_control(console, report["control"])
     for drop in report["foreign"]:
         waiting = "cannot be read" if drop["waiting"] is None else f"{drop['waiting']} not taken yet"
         _say(console, "foreign", f"{drop['path']}: {waiting}")
@@ -88,6 +90,17 @@ def _show_upload(console: Console, upload: dict[str, Any]) -> None:
         _say(console, "last upload", f"{upload['last_uploaded']['stem']} ({upload['last_uploaded']['at']})")
     counts = ", ".join(f"{number:,} {state}" for state, number in upload["counts"].items() if number)
     _say(console, "ledger", counts or "nothing yet")
+
+
+def _show_control(console: Console, control: dict[str, Any]) -> None:
+    """The link by which the device shadow is obeyed and told."""
+    waiting = f", {control['waiting']:,} messages wait" if control["waiting"] else ""
+    waiting += f", {control['dropped']:,} dropped" if control["dropped"] else ""
+    if control["up"]:
+        _say(console, "shadow", f"connected as {control['thing']}{waiting}")
+    if control["problem"] or not control["up"]:
+        text = control["problem"] or "not connected"
+        _say(console, "shadow", text if control["up"] else f"{text}{waiting}", "red")
 
 
 def _show_disk(console: Console, disk: dict[str, Any]) -> None:

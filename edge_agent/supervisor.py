@@ -138,13 +138,13 @@ def _run_once(worker: Worker, orders: Orders, clock: Clock, on_event: Callable[[
         rest = _listen(process, worker, orders, clock, on_event)
         if orders.stop.is_set():
             process.terminate()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()  # noticed also by a child whom the signal reached just before it began to wait
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             log.warning("process_killed", process=worker.name, pid=process.pid, seconds=STOP_SECONDS)
             process.kill()
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
         _pass_on(rest + process.stdout.read(), on_event)
     return process.returncode
 

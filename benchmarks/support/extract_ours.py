@@ -190,13 +190,11 @@ def _lines(store: ObjectStore, stem: str, count: int, turn: int = 0) -> list[str
 
 
 def _warm() -> None:
-    import av
-    import cv2
-    import numpy as np
-
     import cloud.pipeline
+    from cloud.decode.libraries import load
 
-    del av, cv2, np, cloud
+    load()
+    del cloud
 
 
 def _store(out: str) -> ObjectStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cloud.decode.jpeg import coded_size
 from cloud.decode.sample import GREY_HEIGHT, GREY_WIDTH, shrunk, tile_size
 
 if TYPE_CHECKING:
@@ -53,13 +54,12 @@ def tile_of_jpeg(packet: bytes, width: int) -> Picture:
 
 
 def _reduced(packet: bytes, flags: tuple[int, ...], width: int, height: int) -> Any:
-    """The first by *flags*, the smallest first, that is as wide as *width* or as high as *height*, or the last."""
+    """The first by *flags*, smallest first and the whole size last, as wide as *width* or as high as *height*."""
     import cv2
     import numpy as np
 
-    coded, pixels = np.frombuffer(packet, np.uint8), None
-    for flag in flags:
-        pixels = cv2.imdecode(coded, flag | cv2.IMREAD_IGNORE_ORIENTATION)
-        if pixels is None or pixels.shape[1] >= width or pixels.shape[0] >= height:
-            break
-    return pixels
+    across, down = coded_size(packet) or (0, 0)
+    place = len(flags) - 1  # each is half the size of the next
+    while place and (across >> 1 >= width or down >> 1 >= height):
+        across, down, place = across >> 1, down >> 1, place - 1
+    return cv2.imdecode(np.frombuffer(packet, np.uint8), flags[place] | cv2.IMREAD_IGNORE_ORIENTATION)

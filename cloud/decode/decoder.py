@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from cloud.decode import libraries
 from cloud.decode import plan as planning
 from cloud.decode.coded import picture_of_jpeg, small_grey_of_jpeg, tile_of_jpeg
 from cloud.decode.convert import Converter
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
     from cloud.decode.packets import Integers, PacketIndex
 
-_TRIED = 8  # packets decoded to see whether frames come as their stamps say: a B-pyramid and what it refers to
+# Packets decoded to see whether frames come as their stamps say: a B-pyramid and what it refers to. Where nothing is
+# reordered, one tells as much.
+_TRIED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Decoder:
 
     def __enter__(self) -> Self:
         """Raises VideoUnreadable when this is no video."""
+        libraries.load()
         with ExitStack() as stack:
             video = self._open(stack)
             self.probe: Probe = probe(video)
@@ -83,9 +87,6 @@ class Decoder:
 
         Raises VideoUnreadable at the end when no frame came at all.
         """
-        import cv2
-
-        cv2.setNumThreads(1)  # its threads wait by spinning: two more milliseconds of CPU for each 1080p frame
         converter = Converter.of(picture, self._rotation)
         if self._numbers is None:
             one_pass = self._counted(rule, converter)
@@ -126,7 +127,7 @@ class Decoder:
         usual = float(self._index.span()[1] * self._base)
         self._step = usual or (1 / self.probe.fps if self.probe.fps else 1 / 30)
         self._numbers: Integers | None = planning.ordinals(self._index, self._facts)
-        if not self._holds(video, head[:1] if name == "mjpeg" else head):
+        if not self._holds(video, head if self._facts.reorder else head[:1]):
             self._numbers = None
 
     def _holds(self, video: Reading, head: list[av.Packet[VideoStream]]) -> bool:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 from edge_agent.errors import VideoUnreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cloud.decode.planes import Planes
     from cloud.decode.sample import Picture
+
+_FRAMES = (0xC0, 0xC1, 0xC2)  # SOF0 to SOF2: baseline, extended, progressive
 
 
 def encode_jpeg(picture: Picture, quality: int) -> bytes:
@@ -25,9 +29,11 @@ def encode_jpeg(picture: Picture, quality: int) -> bytes:
 
 
 def encode_planes(planes: Planes, quality: int) -> bytes:
-    """*planes* as a JPEG file, as :func:`encode_jpeg` makes one of a picture: 4:2:0, the same tables and transform.
+    """*planes* as a JPEG file with the tables and sampling (4:2:0) that :func:`encode_jpeg` gives a picture.
 
-    Raises VideoUnreadable when JPEG cannot hold them.
+    Not with its transform: libjpeg-turbo's own interface, which this is, takes its fast one below quality 96 whatever
+    it is asked for. Measured on one plane, by OpenCV and by this: 45.9 and 45.8 dB at quality 90, 49.0 and 48.4 at 95,
+    50.3 and 50.3 at 96. Raises VideoUnreadable when JPEG cannot hold them.
     """
     from simplejpeg import encode_jpeg_yuv_planes
 
@@ -46,14 +52,28 @@ def is_storable(packet: bytes, width: int, height: int) -> bool:
     """
     if not packet.startswith(b"\xff\xd8") or b"\xff\xd9" not in packet[-64:]:
         return False
-    place, size, tables = 2, None, False
-    while place + 4 <= len(packet) and packet[place] == 0xFF:
-        marker, length = packet[place + 1], int.from_bytes(packet[place + 2 : place + 4])
-        body = packet[place + 4 : place + 2 + length]
-        if marker in (0xC0, 0xC1, 0xC2) and len(body) >= 5:
-            size = (int.from_bytes(body[3:5]), int.from_bytes(body[1:3]))
+    size, tables = None, False
+    for marker, place in _markers(packet):
+        if marker in _FRAMES:
+            size = _size(packet, place)
         tables = tables or marker == 0xC4
         if marker == 0xDA:
             return tables and size == (width, height)
-        place += 2 + length
     return False
+
+
+def coded_size(packet: bytes) -> tuple[int, int] | None:
+    """Width and height that a JPEG file states; None where it states none."""
+    return next((_size(packet, place) for marker, place in _markers(packet) if marker in _FRAMES), None)
+
+
+def _markers(packet: bytes) -> Iterator[tuple[int, int]]:
+    """The markers up to the first scan, and where their segments begin: at the two bytes of their length."""
+    place = 2
+    while place + 4 <= len(packet) and packet[place] == 0xFF:
+        yield packet[place + 1], place + 2
+        place += 2 + int.from_bytes(packet[place + 2 : place + 4])
+
+
+def _size(packet: bytes, place: int) -> tuple[int, int]:
+    return int.from_bytes(packet[place + 5 : place + 7]), int.from_bytes(packet[place + 3 : place + 5])

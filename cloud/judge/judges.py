@@ -33,7 +33,11 @@ class Judges:
         self._latest: tuple[int, list[Box]] | None = None
 
     def look(self, sample: Sample) -> Scores:
-        """Take the next sample; the scores that can be told from it alone."""
+        """Take the next sample; the scores that can be told from it alone. Its picture is not touched for nobody."""
+        self._seen += 1
+        if not self._names:
+            self._latest = (sample.index, [])
+            return {}
         grey = sample.grey
         measures = measure(grey)
         boxes = self._finder.find(replace(sample, make_grey=lambda: grey)) if self._finder else []  # made once
@@ -41,9 +45,8 @@ class Judges:
         row = _row(measures, len(boxes))
         alone = self._alone(row[0])
         stays = verdict(alone, self._rules).verdict != "rejected"
-        row["likeness"], row["repeats"] = self._originals.add(self._seen, measures, stays=stays)
+        row["likeness"], row["repeats"] = self._originals.add(self._seen - 1, measures, stays=stays)
         self._rows += row.tobytes()
-        self._seen += 1
         return alone
 
     def redacted(self, sample: Sample) -> Sample:
@@ -67,6 +70,8 @@ class Judges:
         """All scores of every sample, in order: for :func:`cloud.judge.policy.verdicts`."""
         import numpy as np
 
+        if not self._names:
+            return [{} for _ in range(self._seen)]
         rows = np.frombuffer(self._rows, _row_type())
         rules, scores = self._rules, [self._alone(row) for row in rows]
         self._add(scores, "blur", whole.blur(rows["sharpness"].tolist()))

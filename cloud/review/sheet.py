@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cloud.decode.jpeg import encode_jpeg
 from cloud.settings import Sheet
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cloud.decode.sample import Picture, Sample
+
+    Cover = NDArray[np.uint8]
+    """Height x width."""
 
 QUALITY = 90
 _Color = tuple[int, int, int]
@@ -45,8 +52,6 @@ class ContactSheet:
 
         Tiles of *rejected* frames (reasons by ordinal) are dimmed and framed, and name the reasons.
         """
-        import numpy as np
-
         width = self.settings.tile_width
         height = max((tile.shape[0] for _, _, tile in self._tiles), default=0)
         columns = max(1, min(self.settings.columns, len(self._tiles)))
@@ -56,7 +61,7 @@ class ContactSheet:
         header = _header(title, facts)
         across = max(columns * (width + _GAP) - _GAP, header.shape[1]) + 2 * _MARGIN
         down = _TITLE + rows * (height + _CAPTION + _GAP) - _GAP + 2 * _MARGIN
-        sheet = np.full((down, across, 3), _PAPER, np.uint8)
+        sheet = _filled(down, across, _PAPER)
         sheet[_MARGIN : _MARGIN + header.shape[0], _MARGIN : _MARGIN + header.shape[1]] = header
         for place, (index, time, tile) in enumerate(self._tiles):
             row, column = divmod(place, columns)
@@ -71,7 +76,7 @@ def _card(tile: Picture, height: int, index: int, time: float, reasons: Sequence
     import numpy as np
 
     width = tile.shape[1]
-    card = np.full((height + _CAPTION, width, 3), _CARD, np.uint8)
+    card = _filled(height + _CAPTION, width, _CARD)
     top = (height - tile.shape[0]) // 2
     card[top : top + tile.shape[0]] = tile if reasons is None else (tile * _DIMMED).astype(np.uint8)
     _place(card, _text(f"{index:06d}", 0.42, _INK, _CARD), 8, height + _CAPTION // 2)
@@ -79,7 +84,7 @@ def _card(tile: Picture, height: int, index: int, time: float, reasons: Sequence
     _place(card, moment, width - moment.shape[1] - 8, height + _CAPTION // 2)
     if reasons is not None:
         label = _text(", ".join(reasons).replace("_", " "), 0.42, _INK, _REJECTED)
-        banner = np.full((label.shape[0] + 8, width, 3), _REJECTED, np.uint8)
+        banner = _filled(label.shape[0] + 8, width, _REJECTED)
         _place(banner, label, 8, banner.shape[0] // 2)
         _place(card, banner, 0, height - banner.shape[0] // 2)
         card[:2] = card[:height, :2] = card[:height, -2:] = _REJECTED
@@ -87,10 +92,8 @@ def _card(tile: Picture, height: int, index: int, time: float, reasons: Sequence
 
 
 def _header(title: str, facts: str) -> Picture:
-    import numpy as np
-
     upper, lower = _text(title, 0.8, _INK, _PAPER), _text(facts, 0.45, _FAINT, _PAPER)
-    header = np.full((_TITLE - _GAP, max(upper.shape[1], lower.shape[1]) + 14, 3), _PAPER, np.uint8)
+    header = _filled(_TITLE - _GAP, max(upper.shape[1], lower.shape[1]) + 14, _PAPER)
     header[2 : _TITLE - _GAP - 6, :4] = _ACCENT
     _place(header, upper, 14, 18)
     _place(header, lower, 14, 46)
@@ -99,16 +102,33 @@ def _header(title: str, facts: str) -> Picture:
 
 def _text(text: str, scale: float, ink: _Color, paper: _Color) -> Picture:
     """*text* as a strip of its own size; what the font lacks shows as ``?``."""
+    import numpy as np
+
+    cover = np.hstack([_glyph(letter, scale) for letter in text.encode("ascii", "replace").decode() or " "])
+    colors = np.linspace(paper, ink, 256).round().astype(np.uint8)
+    return np.asarray(colors[cover], np.uint8)
+
+
+@lru_cache(maxsize=512)  # a third of a millisecond each, and sheets consist of digits
+def _glyph(letter: str, scale: float) -> Cover:
+    """How much of each pixel *letter* covers, 0 to 255; all of one *scale* are of one height. Not to be written to."""
     import cv2
     import numpy as np
 
-    text = text.encode("ascii", "replace").decode()
     font, thickness = cv2.FONT_HERSHEY_DUPLEX, max(1, round(_OVERSAMPLE * scale * 1.6))
-    (across, up), down = cv2.getTextSize(text, font, scale * _OVERSAMPLE, thickness)
-    strip = np.full((up + down + 2 * thickness, across + 2 * thickness, 3), paper, np.uint8)
-    cv2.putText(strip, text, (thickness, up + thickness), font, scale * _OVERSAMPLE, ink, thickness, cv2.LINE_AA)
-    size = (-(-strip.shape[1] // _OVERSAMPLE), -(-strip.shape[0] // _OVERSAMPLE))
-    return np.asarray(cv2.resize(strip, size, interpolation=cv2.INTER_AREA), np.uint8)
+    (across, up), down = cv2.getTextSize(letter, font, scale * _OVERSAMPLE, thickness)
+    size = (-(-(across - thickness) // _OVERSAMPLE), -(-(up + down + 2 * thickness) // _OVERSAMPLE))
+    drawn = np.zeros((size[1] * _OVERSAMPLE, size[0] * _OVERSAMPLE), np.uint8)
+    cv2.putText(drawn, letter, (0, up + thickness), font, scale * _OVERSAMPLE, 255, thickness, cv2.LINE_AA)
+    return np.asarray(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _filled(down: int, across: int, color: _Color) -> Picture:
+    import numpy as np
+
+    picture = np.empty((down, across, 3), np.uint8)
+    picture[:] = np.full((1, across, 3), color, np.uint8)  # line by line: ten times faster than pixel by pixel
+    return picture
 
 
 def _place(canvas: Picture, strip: Picture, left: int, middle: int) -> None:

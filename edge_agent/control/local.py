@@ -20,6 +20,8 @@ Answer = Callable[[dict[str, Any]], dict[str, Any]]
 SOCKET_NAME = "agent.sock"
 UPLOAD_SOCKET_NAME = "upload.sock"
 """Of an agent that only uploads: one that only captures may run beside it."""
+RETUNE = "retune"
+"""The command by which an agent that only uploads hands on what the shadow has changed for the cameras."""
 _LIMIT = 65536  # bytes of a request; far above any command
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from edge_agent.app import capture_job
 from edge_agent.doctor.examination import Check, Patient
 from edge_agent.doctor.finding import Finding, fault, ok, warning
 from edge_agent.doctor.rights import device
 from edge_agent.glance import LIMIT_SECONDS, glance
+from edge_agent.jobs import capture_job
 from edge_agent.source_url import check_source
 
 EXCLUSIVE = frozenset({"v4l2", "opencv", "exec"})  # kinds of which a second user would be refused, or disturb the first

@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edge_agent.app import rules
 from edge_agent.clock import Clock
 from edge_agent.doctor.examination import Patient
 from edge_agent.doctor.finding import Finding, fault, ok, warning
 from edge_agent.durable import os_errors
 from edge_agent.inventory import Inventory
+from edge_agent.jobs import rules
 from edge_agent.quota import Disk, Plan, Policy, plan, shortage
 from edge_agent.spool import Spool
 

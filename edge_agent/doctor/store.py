@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from edge_agent.app import upload_job
 from edge_agent.credential_services import GREENGRASS_URL
 from edge_agent.credentials import session_factory
 from edge_agent.doctor.examination import Patient
 from edge_agent.doctor.finding import Finding, ok
 from edge_agent.doctor.network import NETWORK, network
 from edge_agent.errors import IntegrityMismatch
+from edge_agent.jobs import upload_job
 from edge_agent.store import ObjectStore, open_store
 from edge_agent.store.s3_errors import translated
 from edge_agent.upload.job import UploadJob

@@ -148,4 +148,9 @@ disk:
 upload:
   # Bytes a second of all uploads together: 512k, 2M, 20Mbit; off is no limit. docs/operations/limits.md
   bandwidth: off
+
+# The page on this box (docs/operations/page.md): what each camera sees, the class at a tap.
+# For this box alone; with 0.0.0.0:8080 also for the network: then `edge-agent web-link` opens it.
+web:
+  listen: 127.0.0.1:8080
 """

@@ -95,7 +95,7 @@ def test_disk_full_drop_oldest(tmp_path: Path, account: Callable[..., None], sto
         small_disk(tmp_path / "disk", "8m") as mount,
         agent(tmp_path, cameras=2, change=settings(mount, "drop_oldest")) as running,
     ):
-        running.wait_for("segment_dropped", wanted)
+        running.wait_for("segment_dropped", wanted, 120.0)
         assert not running.said("recording_paused")
         running.process.terminate()
         assert running.process.wait(5) == 0

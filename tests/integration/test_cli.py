@@ -46,8 +46,10 @@ def _refused(done: subprocess.CompletedProcess[str], status: int, *said: str) ->
 
 @pytest.mark.parametrize(
     "command",
-    ["", "run", "capture", "upload", "record", "check-config", "status", "label", "start", "stop", "demo"]
-    + ["doctor", "init", "drain", "retry", "quarantine", "quarantine list", "quarantine release"],
+    [
+        *("", "run", "capture", "upload", "record", "check-config", "status", "label", "start", "stop", "demo"),
+        *("doctor", "init", "drain", "retry", "quarantine", "quarantine list", "quarantine release"),
+    ],
 )
 def test_every_command_explains_itself(command: str) -> None:
     """--help of every command exits 0 and says what it does."""

@@ -169,3 +169,5 @@ def test_policies_of_boxes_are_those_of_the_files() -> None:
     text = (config / "iot-policy.json").read_text().replace("REGION:ACCOUNT", "us-east-1:123456789012")
     alias = template.resource("DeviceRoleAlias")["RoleAlias"]
     assert template.resource("DevicePolicy")["PolicyDocument"] == json.loads(text.replace("edge-uploads", alias))
+    text = (config / "iot-control-policy.json").read_text().replace("REGION:ACCOUNT", "us-east-1:123456789012")
+    assert template.resource("ControlPolicy")["PolicyDocument"] == json.loads(text)

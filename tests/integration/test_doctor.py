@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edge_agent.app import upload_job
 from edge_agent.capture.job import CaptureJob
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import load
@@ -28,6 +27,7 @@ from edge_agent.doctor.mqtt import MQTT_CHECK
 from edge_agent.doctor.store import STORE, examine_store, who_am_i
 from edge_agent.errors import SourceStalled
 from edge_agent.glance import glance
+from edge_agent.jobs import upload_job
 from edge_agent.store.s3 import S3Store
 from tests.support.agent import ROOT, process, write_settings
 from tests.support.broker import Broker, control_settings

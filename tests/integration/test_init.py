@@ -95,6 +95,7 @@ def test_flags_alone_make_a_file_that_check_config_takes(tmp_path: Path) -> None
     settings = load(config)
     assert (settings.device, str(settings.tag_of("cam1"))) == ("dock7", "yellow_box")
     assert settings.spool == tmp_path / "box" / "spool"
+    assert settings.web == load(ROOT / "config" / "edge-agent.yaml").web
     assert _run("doctor", config).returncode == 0
     assert sorted(path.name for path in config.parent.iterdir()) == ["edge-agent.yaml", "store"]
 

@@ -88,6 +88,7 @@ def test_a_problem_is_shown_as_it_reads(capsys: pytest.CaptureFixture[str], monk
             "disk": {},
             "upload": {},
             "limits": {"paused": None, "rate": None, "next_change": None},
+            "control": None,
             "quarantined": [{"stem": "yellow_box_1", "reason": problem}],
             "foreign": [],
         }

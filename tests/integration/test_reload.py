@@ -34,8 +34,8 @@ class Running:
         lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [document for document in map(json.loads, lines) if document["event"] == event]
 
-    def wait_for(self, event: str, count: int = 1) -> dict[str, Any]:
-        until(lambda: len(self.said(event)) >= count, f"{count} {event}")
+    def wait_for(self, event: str, count: int = 1, seconds: float = 20.0) -> dict[str, Any]:
+        until(lambda: len(self.said(event)) >= count, f"{count} {event}", seconds)
         return self.said(event)[count - 1]
 
     def pids(self) -> dict[str, int]:

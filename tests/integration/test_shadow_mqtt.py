@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +26,7 @@ BLUE = {"color": "blue", "object": "crate"}
 class Rig:
     """A broker, the cloud behind it, and the settings of a box."""
 
-    def __init__(self, root: Path, stack: ExitStack, acl: str = ACL) -> None:
+    def __init__(self, root: Path, stack: ExitStack, acl: str = ACL, source: str = SOURCE) -> None:
         self.root = root
         self._stack = stack
         self.broker = Broker(root / "broker", acl)
@@ -33,7 +34,7 @@ class Rig:
         stack.callback(self.broker.kill)
         self.cloud = stack.enter_context(Cloud(self.broker).running())
         (root / "store").mkdir()
-        self.settings = write_settings(root, SOURCE, str(root / "store"), segment_seconds=3600)
+        self.settings = write_settings(root, source, str(root / "store"), segment_seconds=3600)
         document = yaml.safe_load(self.settings.read_text())
         document["control"] = control_settings(self.broker)
         self.settings.write_text(yaml.safe_dump(document))
@@ -120,6 +121,23 @@ def test_limits_and_sampling_set_in_the_shadow_hold_and_are_reported(rig: Rig) -
     rig.cloud.want(upload={"bandwidth": "default"}, cameras={"cam1": {"sampling": None}})
     until(lambda: rig.cloud.reported["upload"]["applied"] == {}, "the settings' bandwidth to hold again")
     until(lambda: rig.cloud.reported["refused"] == [], "nothing to be refused")
+
+
+def test_status_says_how_the_link_does(rig: Rig) -> None:
+    """Connected, and as whom; then why not: in words, and for machines."""
+
+    def told(*options: str) -> str:
+        command = [sys.executable, "-m", "edge_agent.cli", "status", *options, "-c", str(rig.settings)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+
+    rig.start()
+    rig.until_recording()
+    assert f"shadow: connected as {THING}" in told()
+    rig.broker.kill()
+    until(lambda: not json.loads(told("--json"))["control"]["up"], "the link to be lost")
+    found = json.loads(told("--json"))["control"]
+    assert found["thing"] == THING
+    assert f"shadow: {found['problem']}"[:40] in told()
 
 
 def test_an_order_given_while_the_box_was_off_is_obeyed_when_it_comes_back(rig: Rig) -> None:

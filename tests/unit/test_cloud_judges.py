@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.decode.sample import Sample
 from cloud.judge.judges import Judges
-from cloud.judge.policy import Verdict
+from cloud.judge.policy import Verdict, by_name, verdicts
 from cloud.judge.repeats import settled
+from cloud.judge.rules import JudgeRules
 from tests.support.judging import Picture, footage_pictures, judge, noisy, rules, sample
 
 KEPT = Verdict("kept")
@@ -219,3 +221,18 @@ def test_an_hour_takes_little_memory(clip: list[Picture]) -> None:
     finally:
         tracemalloc.stop()
     assert held < 600 * 1000
+
+
+def test_with_every_judge_off_no_picture_is_looked_at() -> None:
+    """With nobody to judge, neither picture nor small copy is made, and every frame is kept without a score."""
+
+    def _refused() -> Picture:
+        raise AssertionError
+
+    off = rules(**{name: {"action": "off"} for name in by_name(JudgeRules())})
+    judges, taken = Judges(off), Sample(7, 0.0, b"packet", make_picture=_refused, make_grey=_refused)
+    assert judges.look(taken) == {}
+    assert judges.redacted(taken) is taken
+    scores = judges.finish()
+    assert scores == [{}]
+    assert verdicts(scores, off) == [KEPT]

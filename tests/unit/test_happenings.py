@@ -47,9 +47,7 @@ def test_every_upload_is_told_exactly_once_however_often_one_looks(
     uploads: list[tuple[float, float]], looks: list[float]
 ) -> None:
     """Rows appear at their times; between them somebody looks, now and then; at the end all were told."""
-    rows = [
-        (f"s{number}", 1000 + first, 1000 + first + later) for number, (first, later) in enumerate(uploads)
-    ]
+    rows = [(f"s{number}", 1000 + first, 1000 + first + later) for number, (first, later) in enumerate(uploads)]
     told, heard = Told(1000.0 - OVERLAP), []
     for look in [*sorted(1000 + look for look in looks), 2000.0]:
         there = [

@@ -144,17 +144,19 @@ def test_what_is_reported_of_refusals_is_bounded() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(
-            [
-                *("cameras", "cam1", "upload", "class", "until", "recording", "sampling", "keep_every", "paused"),
-                *("bandwidth", "color", "object", "timestamp", "desired", "state", "version", "metadata"),
-            ]
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *("cameras", "cam1", "upload", "class", "until", "recording", "sampling", "keep_every", "paused"),
+                    *("bandwidth", "color", "object", "timestamp", "desired", "state", "version", "metadata"),
+                ]
+            )
+            | st.text(max_size=10),
+            inner,
+            max_size=5,
         )
-        | st.text(max_size=10),
-        inner,
-        max_size=5,
     ),
     max_leaves=30,
 )

@@ -141,7 +141,7 @@ def test_nothing_of_the_line_counts_against_a_file() -> None:
 
 
 def test_messages_are_cleaned() -> None:
-    """Foreign messages are one short line without credentials, and without the path of an object that is named already."""
+    """Foreign messages are one short line without credentials or the path of an object that is named already."""
     assert clean("a\n  b. ") == "a b"
     assert clean('no "http://u:p@host/a?b=c" there') == 'no "http://host" there'
     assert clean("key AKIAIOSFODNN7EXAMPLE is gone") == "key (key id) is gone"

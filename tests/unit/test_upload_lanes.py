@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from edge_agent.errors import StoreUnreachable
 from edge_agent.upload.lanes import LIVE_SHARE, Lane, interleaved, lane_of
 from edge_agent.upload.ledger import Ledger
-from edge_agent.upload.rows import Row, State
+from edge_agent.upload.rows import Row, Sent, State
 
 NOW = 1_795_000_000.0
 
 
 def row_of(number: int) -> Row:
-    return Row(f"a_b_{number}", f"a_b_{number}.mp4", State.READY, 1, 0, 0.0, False, "", "", "", "", "", 0.0, 0.0)
+    return Row(f"a_b_{number}", f"a_b_{number}.mp4", State.READY, 1, 0, 0.0, Sent.NEVER, "", "", "", "", "", 0.0, 0.0)
 
 
 @pytest.fixture

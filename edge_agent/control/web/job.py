@@ -15,8 +15,7 @@ class WebJob:
     """The page of one box.
 
     ``cameras``: each one's configured class, None where it has none; ``classes``: further class tags to offer, as
-    ``yellow_box``; ``names``: host names by which the page may be called; ``quota``, ``keep_free``: bytes;
-    ``uploads``: whether this agent uploads too.
+    ``yellow_box``; ``names``: host names by which the page may be called; ``quota``, ``keep_free``: bytes.
     """
 
     device: str
@@ -30,7 +29,6 @@ class WebJob:
     names: tuple[str, ...] = ()
     quota: int | None = None
     keep_free: int = 0
-    uploads: bool = True
 
     @property
     def is_local(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from edge_agent.clock import Clock
 from edge_agent.control import holdings, local
 from edge_agent.control.commands import Desired, TagChoice, in_force
 from edge_agent.control.desired import DesiredState
-from edge_agent.control.local import SOCKET_NAME, NotRunning
+from edge_agent.control.local import SOCKET_NAME, UPLOAD_SOCKET_NAME, NotRunning
 from edge_agent.control.web.job import WebJob
 from edge_agent.control.web.recent import Recent
 from edge_agent.control.web.words import camera_words, disk_words, log_words, upload_words
@@ -137,12 +138,13 @@ class Box:
         return {"disk": disk, "spool": counts, "upload": upload, "segments": segments}
 
     def _errors(self) -> list[dict[str, Any]]:
-        """The last trouble the agent logged, newest first."""
-        try:
-            answer = local.ask(self._state / SOCKET_NAME, {"command": "logs", "trouble": True, "limit": _LINES})
-        except NotRunning:
-            return []
-        return gathered(answer.get("lines", []))[:ERRORS]
+        """The last trouble the agent logged, or the two that are its halves, newest first."""
+        lines: list[dict[str, Any]] = []
+        for name in (UPLOAD_SOCKET_NAME, SOCKET_NAME):
+            with suppress(NotRunning):
+                answer = local.ask(self._state / name, {"command": "logs", "trouble": True, "limit": _LINES})
+                lines += answer.get("lines", [])
+        return gathered(sorted(lines, key=lambda line: str(line.get("timestamp", ""))))[:ERRORS]
 
 
 def gathered(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
