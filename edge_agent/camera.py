@@ -57,7 +57,7 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthSettings:
-    """When a picture counts as bad. One keyframe every ``check_seconds`` is decoded; 0 turns the checks off."""
+    """When a picture counts as bad. One keyframe every ``check_seconds`` is looked at; 0 turns the checks off."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_EXTRA
 
