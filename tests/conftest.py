@@ -21,6 +21,7 @@ from tests.support import moto_server as moto
 
 TESTS = Path(__file__).parent
 SETTLE_SECONDS = 2.0
+STORM_SECONDS = 3600.0  # for one test of a storm
 
 # Examples do I/O on a small machine: time says nothing there. A fixture shared by all examples of a test is meant.
 settings.register_profile(
@@ -37,7 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests that boot a guest machine out of the ordinary suite."""
+    """Keep the tests that boot a guest machine out of the ordinary suite; give storms the time they take."""
+    if config.getoption("--storm"):
+        for item in items:
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(STORM_SECONDS))
     if not config.getoption("--acceptance"):
         for item in items:
             if item.get_closest_marker("acceptance"):
