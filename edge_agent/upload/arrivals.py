@@ -17,6 +17,7 @@ from edge_agent.upload.correction import Corrector
 from edge_agent.upload.lease import has_writer
 from edge_agent.upload.ledger import Ledger
 from edge_agent.upload.report import Reporter
+from edge_agent.upload.rows import Sent
 from edge_agent.upload.schema import printable
 
 STEP = 500  # names looked at, and
@@ -138,8 +139,9 @@ class Arrivals:
         self._open -= {video.name for video in there} - still
 
     def _is_sent(self, stem: str) -> bool:
+        """Whether it may be in the store by this name; of what a torn ledger knew, nothing is certain."""
         row = self._ledger.get(printable(stem))
-        return self._ledger.torn is not None or (row is not None and bool(row.perhaps_stored))
+        return self._ledger.torn is not None or (row is not None and row.perhaps_stored is Sent.BEGUN)
 
     def _size_of(self, video: Path) -> int | None:
         """Its size, or None for what is gone again or still being written."""

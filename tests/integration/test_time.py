@@ -161,6 +161,20 @@ def test_what_waited_for_the_network_longer_than_for_the_clock_is_corrected_too(
     assert stored(tmp_path) == sorted([f"{earlier.name.stem}.mp4", named(WRONG + timedelta(seconds=RIGHT))])
 
 
+def test_on_a_new_box_too_what_was_never_sent_is_corrected(tmp_path: Path) -> None:
+    """A ledger that begins empty cannot say that nothing was sent before it; that takes no segment its right name."""
+    spool, clock = fresh_spool(tmp_path / "spool"), FakeClock(WRONG)
+    clock.is_synchronised = clock.is_setting_expected = False
+    unset(spool, 0, clock.boot, 0.0)
+    with uploading(tmp_path, spool, clock) as (uploader, ledger):
+        uploader.rescan()
+        clock.step(RIGHT)
+        clock.is_synchronised = True
+        uploader.run_once()
+        assert ledger.counts()[State.VERIFIED] == 1
+    assert stored(tmp_path) == [named(WRONG + timedelta(seconds=RIGHT))]
+
+
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("number", range(12))
 def test_a_crash_at_any_step_of_the_correction_loses_nothing_and_uploads_nothing_twice(
