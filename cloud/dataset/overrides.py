@@ -1,0 +1,100 @@
+"""What a reviewer decided about single frames: ``overrides/<stem>.json``, one small file a video.
+
+::
+
+    {"format": 1, "video": "<etag of the video>", "decisions": {"23": {"decision": "drop", "by": "ann", "at": "…Z"}}}
+
+Two reviewers at once lose nothing: each writes by compare-and-swap and merges frame by frame; of two decisions about
+one frame the one written later stands. Decisions are about ordinals of one version of the video: once the video under
+the name is another, they say nothing any more, and are kept until somebody decides anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cloud.dataset.index import JSON
+from edge_agent.errors import ObjectConflict, ObjectExists, ObjectNotFound, PreconditionFailed
+from edge_agent.store import ObjectStore
+
+OVERRIDES = "overrides/"
+_ATTEMPTS = 64  # of racing reviewers one gets through in every round
+
+
+class Decision(BaseModel):
+    """A person's word on one frame; ``at`` is UTC, ISO 8601."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    decision: Literal["keep", "drop"]
+    by: str = ""
+    at: str = ""
+
+
+class Overrides(BaseModel):
+    """All decisions on one version (``video``: its ETag) of a video, by the frame's ordinal."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[1] = 1
+    video: str
+    decisions: dict[int, Decision] = Field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        ordered = self.model_copy(update={"decisions": dict(sorted(self.decisions.items()))})
+        return (ordered.model_dump_json(indent=1) + "\n").encode()
+
+
+def key_of(stem: str) -> str:
+    return f"{OVERRIDES}{stem}.json"
+
+
+def load(store: ObjectStore, stem: str, video: str) -> Overrides:
+    """The decisions on the version *video* of the video *stem*; none when nobody decided, or on another version.
+
+    Raises ObjectConflict when the file is damaged: decisions are a person's work and not to be passed over in silence.
+    """
+    try:
+        body = store.get(key_of(stem)).body
+    except ObjectNotFound:
+        return Overrides(video=video)
+    found = _parse(body, store.uri(key_of(stem)))
+    return found if found.video == video else Overrides(video=video)
+
+
+def decide(store: ObjectStore, stem: str, video: str, changes: Mapping[int, Decision | None]) -> Overrides:
+    """Write *changes* (None takes a decision back) over what others decided meanwhile; what then stands.
+
+    Raises ObjectConflict when the file is damaged, PreconditionFailed when others kept winning the race.
+    """
+    key = key_of(stem)
+    for _ in range(_ATTEMPTS):
+        try:
+            stored = store.get(key)
+        except ObjectNotFound:
+            stored = None
+        before = _parse(stored.body, store.uri(key)) if stored else Overrides(video=video)
+        former = before.decisions if before.video == video else {}
+        merged = {**former, **changes}
+        after = Overrides(video=video, decisions={index: word for index, word in merged.items() if word is not None})
+        if stored is not None and after == before:
+            return after
+        try:
+            if stored is None:
+                store.put_if_absent(key, after.to_json(), content_type=JSON)
+            else:
+                store.put_if_match(key, after.to_json(), stored.info.etag, content_type=JSON)
+        except (ObjectExists, PreconditionFailed):
+            continue
+        return after
+    raise PreconditionFailed(f"others won {_ATTEMPTS} times in a row", where=store.uri(key), fix="try again")
+
+
+def _parse(body: bytes, where: str) -> Overrides:
+    try:
+        return Overrides.model_validate_json(body)
+    except ValidationError as error:
+        raise ObjectConflict("holds no review decisions", where=where, fix="mend it, or move it away") from error

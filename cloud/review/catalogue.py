@@ -1,0 +1,53 @@
+"""What the review page shows and decides about: frames of a data set, or labels that came back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from cloud.labeling.labels import Box
+
+Word = Literal["keep", "drop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A picture on the page. ``id`` is unique in the catalogue and safe in a URL; ``group`` is its video.
+
+    ``verdict`` and ``reasons`` are the machine's, ``decision`` is a person's and wins. ``scores`` feed the sliders: the
+    higher, the worse. ``time`` is seconds into the video.
+    """
+
+    id: str
+    group: str
+    name: str
+    tag: str
+    verdict: Literal["kept", "rejected", "flagged"]
+    reasons: tuple[str, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    time: float | None = None
+    decision: Word | None = None
+    boxes: tuple[Box, ...] = ()
+    width: int | None = None
+    height: int | None = None
+
+
+class Catalogue(Protocol):
+    """A source of items. Methods may be called from several threads. They raise EdgeCaptureError and nothing else."""
+
+    @property
+    def title(self) -> str:
+        """What is under review, for a person."""
+
+    def groups(self) -> Iterator[Sequence[Item]]:
+        """All items, a group at a time in a stable order, read as they are asked for."""
+
+    def picture(self, item: str) -> tuple[bytes, str]:
+        """The bytes and media type of the picture of the item with that id. Raises ObjectNotFound."""
+
+    def decide(self, changes: Mapping[str, Word | None], by: str) -> Mapping[str, Word]:
+        """Store *changes* by id (None takes a decision back) durably; the decisions that now stand in those groups.
+
+        What others decided meanwhile is kept.
+        """
