@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from edge_agent.timetable import Timetable
 
@@ -32,8 +32,7 @@ class GateState(enum.StrEnum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What is known when a packet comes: its media time in seconds, and what else the gate decides from.
 
     ``wanted`` is what an operator said (None: nothing), ``scheduled`` whether the schedule allows recording now,

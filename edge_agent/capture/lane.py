@@ -9,9 +9,8 @@ segment ends, ``tags`` under which class to record, ``timeline`` what time it is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.capture.gate import Gate, GateState
 from edge_agent.capture.rotation import Incoming, Reason, due_to_close
@@ -33,8 +32,7 @@ Tell = Callable[..., None]
 """``tell(event_name, **fields)``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A packet and what was true when it came: the class in force, its media time in seconds, when it was taken.
 
     ``sounds`` are the audio packets that go before it, each with its media time.

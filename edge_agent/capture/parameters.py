@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import av
@@ -127,7 +126,7 @@ class ParameterWatch:
                 return packet
         extradata = b"".join(b"\0" + _START + unit for unit in every)
         changed = detached(template, extradata)
-        width, height = _size(replace(arrival, format=stream, template=changed)) or (stream.width, stream.height)
+        width, height = _size(arrival._replace(format=stream, template=changed)) or (stream.width, stream.height)
         self._changed = (
             StreamFormat(codec, width, height, extradata),
             detached(template, extradata, (width, height)),

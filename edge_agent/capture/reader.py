@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 from edge_agent.capture.sources.base import Source, StreamFormat
 from edge_agent.clock import Clock
@@ -40,12 +40,12 @@ class Heard:
     picture_time: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A packet, the format it belongs to, and when it came (monotonic seconds); with the sound before it, if any.
 
     ``tick`` is the packets' time base in seconds, the same for all of a stream; 0 where nobody has worked it out.
     ``offset`` is wall minus monotonic time when it came: however late it is looked at, it is timed by that.
+    A NamedTuple, as all that is made for every packet: a frozen dataclass takes four times as long to make.
     """
 
     packet: VideoPacket
@@ -78,6 +78,7 @@ class PacketReader:
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._read, name=f"read-{name}", daemon=True)
         self._source: Source | None = None
+        self._hurried = False
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -100,6 +101,8 @@ class PacketReader:
         return item
 
     def request_keyframe(self) -> None:
+        """The next keyframe is waited for: ask for one, and leave nothing unread until it has come."""
+        self._hurried = True
         if self._source is not None:
             self._source.request_keyframe()
 
@@ -118,7 +121,9 @@ class PacketReader:
                 for packet, heard in with_sound(source):
                     now = self._clock.monotonic()
                     caught_up = now - asked > CAUGHT_UP_SECONDS and now - began > BURST_SECONDS
-                    rest = source.rest if caught_up else 0.0
+                    if packet.is_keyframe:
+                        self._hurried = False
+                    rest = source.rest if caught_up and not self._hurried else 0.0
                     wake = rest > 0.0 or now - woken >= HANDFUL_SECONDS
                     woken = now if wake else woken
                     tick = tick or float(packet.time_base)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge_agent.capture.sources.base import StreamFormat
 from edge_agent.segment import ClassTag
@@ -33,8 +34,7 @@ class Opened:
     start: float
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """What the next packet would bring into it."""
 
     is_keyframe: bool

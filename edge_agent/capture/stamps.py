@@ -9,7 +9,7 @@ that is not the one delivered. A recorder that passes this on writes files whose
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.capture.pace import Pace
@@ -117,7 +117,7 @@ class Mender:
         if self.mended.faults == before:
             return arrival
         self.mended.retimed += 1
-        return replace(arrival, retimed=True)
+        return arrival._replace(retimed=True)
 
     def _following(self, arrival: Arrival, dts: int, last: int) -> int:
         """*dts*, or what puts *arrival* as far after the packet before it as it really came."""

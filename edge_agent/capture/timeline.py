@@ -13,9 +13,8 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from edge_agent.capture.reader import Arrival
@@ -29,18 +28,25 @@ AWAY_SECONDS = 2.0  # an estimate this far off, as after mended timestamps, begi
 SENT_EARLIEST, SENT_LATEST = -0.25, 5.0
 BURST_PACKETS = 256  # packets held while they come as one; libav reads at most some seconds ahead when it opens
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When a picture was taken. ``stepped``: by how many seconds the wall clock was just set, else 0.
 
-    ``offset`` is the wall offset that ``wall`` was told by.
+class Moment(NamedTuple):
+    """When a picture was taken, in seconds since the epoch and by the monotonic clock.
+
+    ``stepped``: by how many seconds the wall clock was just set, else 0. ``offset`` is the wall offset that
+    ``seconds`` was told by.
     """
 
-    wall: datetime
+    seconds: float
     monotonic: float
     stepped: float = 0.0
     offset: float = 0.0
+
+    @property
+    def wall(self) -> datetime:
+        """UTC; worked out when it is asked for, as it is of few packets."""
+        return _EPOCH + timedelta(seconds=self.seconds)
 
 
 class LeastDelay:
@@ -120,18 +126,11 @@ class Timeline:
             self._estimate = _slewed(self._estimate, self._target, allowed)
         monotonic = media + self._estimate
         self._last = max(self._last, monotonic + self._offset)
-        return Moment(_utc(self._last), monotonic, stepped, self._offset)
+        return Moment(self._last, monotonic, stepped, self._offset)
 
 
 def _slewed(value: float, target: float, allowed: float) -> float:
     return value + max(-allowed, min(allowed, target - value))
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _utc(seconds: float) -> datetime:
-    return _EPOCH + timedelta(seconds=seconds)
 
 
 class Burst:

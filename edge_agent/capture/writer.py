@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FRAGMENT_SECONDS = 1.0  # what a kill -9 or a power cut may cost, wherever the keyframes lie
 # libav ends a fragment when the first packet of the next one comes, and packets may wait for REST_SECONDS and a frame.
-_MUXED_SECONDS = 0.7
+_MUXED_SECONDS = 0.6
 
 BUFFER_BYTES = 256 * 1024  # handed to the sink at a time; libav's own 32 KiB means 16 calls for a fragment of 4 Mb/s
 

@@ -100,3 +100,21 @@ def test_a_source_without_rest_is_never_left_unread(clip: Path, monkeypatch: pyt
     source = Socket(clip, 0.0)
     assert len(read(source)) == len(frames_in(clip))
     assert source.waits > len(frames_in(clip)) / 2
+
+
+def test_nothing_is_left_unread_while_a_keyframe_is_waited_for(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new class begins with the next keyframe: until that has come there is no rest, and afterwards there is."""
+    monkeypatch.setattr(reader_module, "BURST_SECONDS", 0.0)
+    source = Socket(clip, REST)
+    with PacketReader(lambda _stop: source, SystemClock(), "test") as reader:
+        assert isinstance(reader.next(5.0), Arrival)
+        reader.request_keyframe()  # the clip has one in the middle
+        got = 1
+        while isinstance(item := reader.next(5.0), Arrival) and not item.packet.is_keyframe:
+            got += 1
+        assert isinstance(item, Arrival)
+        assert source.waits > got / 2  # as they came, but for those of a rest that had begun
+        waits, rest = source.waits, 1
+        while isinstance(reader.next(5.0), Arrival):
+            rest += 1
+        assert source.waits - waits <= rest / 3 + 1

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.camera import Transport
+from edge_agent.capture.sources.libav import rtsp
 from edge_agent.spool import Spool
 from tests.support.capture import capturing, job_for, recorded_in
 from tests.support.rtsp import H264, rtsp_camera
@@ -35,6 +37,15 @@ def test_both_codecs_come_over_both_transports(tmp_path: Path, codec: str, trans
     assert {(segment.codec, segment.width, segment.height) for segment in recorded.segments} == {(codec, 320, 240)}
     for segment in recorded.segments[1:3]:  # the first may begin behind packets that libav read to know the stream
         assert segment.frames == pytest.approx(segment.duration * 25, abs=2)
+
+
+@pytest.mark.parametrize(("transport", "waits"), [("tcp", True), ("udp", False)])
+def test_only_what_waits_for_us_is_left_alone(transport: Transport, waits: bool) -> None:
+    """TCP holds back what nobody reads; a datagram that finds the socket's buffer full is gone."""
+    with rtsp_camera(H264) as camera:
+        source = rtsp(camera.url(), transport, audio=False, read_timeout=5.0)
+        assert (source.rest > 0) is waits
+        source.close()
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 
 OPEN_TIMEOUT = 10.0  # seconds; RTSP over a bad link needs four round trips
-# A socket looked at five times a second costs a third of one that wakes us for every datagram (docs/benchmarks.md); the
-# kernel keeps what comes meanwhile. The writer's fragments are so much shorter than what a crash may cost.
-REST_SECONDS = 0.2
+# A connection looked at three times a second costs half of one that wakes us for every packet (docs/benchmarks.md); the
+# camera's kernel and ours keep what comes meanwhile. The writer's fragments are so much shorter than what a crash may
+# cost. Over UDP nobody may rest: Linux grants a socket 208 KiB unless told otherwise (net.core.rmem_max), overhead
+# included, and what comes when that is full is gone.
+REST_SECONDS = 0.3
 UDP_BUFFER = 1 << 20  # bytes the kernel is asked to hold: a 4K keyframe comes as one burst
 
 
@@ -124,8 +126,9 @@ def rtsp(url: str, transport: Transport, audio: bool, read_timeout: float) -> Pa
         "allowed_media_types": "video+audio" if audio else "video",
         "timeout": str(int(read_timeout * 1_000_000)),
     }
+    rest = REST_SECONDS
     if transport == "udp":
-        options["buffer_size"] = str(UDP_BUFFER)
+        options["buffer_size"], rest = str(UDP_BUFFER), 0.0
     return PacketSource(
-        url, url, container_format="rtsp", options=options, read_timeout=read_timeout, audio=audio, rest=REST_SECONDS
+        url, url, container_format="rtsp", options=options, read_timeout=read_timeout, audio=audio, rest=rest
     )
