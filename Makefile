@@ -14,6 +14,12 @@ LOCALSTACK_STAMP := $(LOCALSTACK)/.installed
 LOCALSTACK_PACKAGES := 'localstack-core[runtime]==4.4.0' 'cbor2<5.8' pyopenssl==24.3.0 'cryptography<45' \
 	'service_identity<24.3'
 
+# Who reads what edge-cloud export writes, for the tests: the libraries that trainers load data sets with.
+READERS := .readers
+READERS_STAMP := $(READERS)/.installed
+READERS_PACKAGES := pycocotools==2.0.11 supervision==0.31.2 webdataset==1.0.2 datasets==5.2.0 datumaro==1.13.12 \
+	label-studio-sdk==2.1.2
+
 # What checks cloud/template.yaml and emulates Lambda; checkov asks for other versions than sam of what both need.
 DEPLOY := $(or $(EDGE_CAPTURE_DEPLOY),.deploy)
 SAM_PACKAGES := aws-sam-cli==1.170.0 cfn-lint==1.58.0 awslambdaric==4.2.2
@@ -21,18 +27,23 @@ CHECKOV_PACKAGES := checkov==3.3.30
 
 # Whom benchmarks/extract.py compares with beside the development packages: torch without CUDA is 1 GB even so.
 BENCH_PEERS := $(or $(EDGE_CAPTURE_BENCH_PEERS),.bench-venv)
-TORCH_PACKAGES := --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu torchcodec==0.13.0
+TORCH_PACKAGES := --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu torchcodec==0.13.0 \
+	torchvision==0.28.0+cpu
 
-.PHONY: run test check faults acceptance bench bench-peers clean localstack deploy-tools deploy-check system-packages
+.PHONY: run prepare test check faults acceptance bench bench-peers clean localstack readers deploy-tools deploy-check system-packages
 
 run: $(STAMP)
 	$(BIN)/edge-agent demo
 
-# Much of the suite waits for cameras, disks and time-outs: two processes share it, a file of tests each at a time.
-JOBS ?= 2
+# All that the tests need. Each waits for its own downloads: make --jobs=4 prepare has them side by side.
+prepare: $(STAMP) localstack readers deploy-tools system-packages
 
-test: $(STAMP) localstack deploy-tools system-packages
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+# Much of the suite waits for cameras, disks and time-outs: three processes share it on two cores, a file of tests each
+# at a time, in the order of tests/conftest.py.
+JOBS ?= 3
+
+test: prepare
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -53,7 +64,7 @@ bench: $(STAMP) system-packages
 # The benchmark says who is missing, so what cannot be had here stops nothing.
 bench-peers:
 	$(PYTHON) -m venv $(BENCH_PEERS)
-	$(BENCH_PEERS)/bin/pip install --quiet decord==0.6.0 numpy 'opencv-python-headless<5'
+	$(BENCH_PEERS)/bin/pip install --quiet decord==0.6.0 numpy 'opencv-python-headless<5' pillow scikit-image
 	$(BENCH_PEERS)/bin/pip install --quiet --retries 0 $(TORCH_PACKAGES) || echo "torchcodec cannot be installed here" >&2
 
 $(STAMP): setup.py
@@ -67,23 +78,31 @@ localstack: $(if $(EDGE_CAPTURE_LOCALSTACK),,$(LOCALSTACK_STAMP))
 
 $(LOCALSTACK_STAMP):
 	$(PYTHON) -m venv $(LOCALSTACK)
-	$(LOCALSTACK)/bin/pip install --quiet $(LOCALSTACK_PACKAGES)
+	$(LOCALSTACK)/bin/pip install --quiet --no-compile $(LOCALSTACK_PACKAGES)
 	touch $@
 
-# In CI, too: the template is linted there and the function runs under the emulator. Not checkov: 400 MB for one check.
-deploy-tools: $(DEPLOY)/sam/.installed
+# As LocalStack: in an environment of its own, or in that which EDGE_CAPTURE_READERS names.
+readers: $(if $(EDGE_CAPTURE_READERS),,$(READERS_STAMP))
 
-deploy-check: $(STAMP) $(DEPLOY)/sam/.installed $(DEPLOY)/checkov/.installed
+$(READERS_STAMP):
+	$(PYTHON) -m venv $(READERS)
+	$(READERS)/bin/pip install --quiet --no-compile $(READERS_PACKAGES)
+	touch $@
+
+# In CI, too: the template is checked there and the function runs under the emulator.
+deploy-tools: $(DEPLOY)/sam/.installed $(DEPLOY)/checkov/.installed
+
+deploy-check: $(STAMP) deploy-tools
 	$(BIN)/python -m pytest tests/integration/test_cloud_deploy_check.py tests/contracts/test_cloud_template.py $(ARGS)
 
 $(DEPLOY)/sam/.installed:
 	$(PYTHON) -m venv $(DEPLOY)/sam
-	$(DEPLOY)/sam/bin/pip install --quiet $(SAM_PACKAGES)
+	$(DEPLOY)/sam/bin/pip install --quiet --no-compile $(SAM_PACKAGES)
 	touch $@
 
 $(DEPLOY)/checkov/.installed:
 	$(PYTHON) -m venv $(DEPLOY)/checkov
-	$(DEPLOY)/checkov/bin/pip install --quiet $(CHECKOV_PACKAGES)
+	$(DEPLOY)/checkov/bin/pip install --quiet --no-compile $(CHECKOV_PACKAGES)
 	touch $@
 
 # What the tests need beside Python: GStreamer's RTSP server. Without it, or without the right to install it, the tests
@@ -92,4 +111,4 @@ system-packages:
 	@tests/system-packages.sh
 
 clean:
-	rm -rf $(VENV) $(LOCALSTACK) .deploy .bench-venv demo-output build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOCALSTACK) $(READERS) .deploy .bench-venv demo-output build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -61,6 +61,7 @@ def serve(path: Path, answer: Answer) -> Iterator[None]:
     class Server(socketserver.ThreadingUnixStreamServer):
         daemon_threads = True
         block_on_close = False
+        request_queue_size = 64  # or, on a busy box, whoever comes sixth finds the agent "not running"
 
         def handle_error(self, *_: object) -> None:
             """A client that hung up before its answer is its own affair."""

@@ -13,7 +13,7 @@ from edge_agent.segment import parse_frame
 from edge_agent.store import ObjectStore
 from edge_agent.store.checksum import crc64nvme
 from tests.support.agent import ROOT, packets_in, process, segments_in, write_settings
-from tests.support.wait import until
+from tests.support.wait import BUSY, until
 
 
 def _second_store(store: ObjectStore, tmp_path: Path) -> str:
@@ -62,8 +62,8 @@ def test_every_frame_of_the_camera_becomes_footage_and_every_sampled_one_a_manif
                 return False
             return len(list(dataset.list("index/"))) == len(list(uploaded.glob("*.mp4")))
 
-        until(done, "all segments uploaded and indexed", seconds=60)
-        until(lambda: _lines(dataset) and len(_lines(dataset)) >= len(list(dataset.list("frames/"))), "all lines", 20)
+        until(done, "all segments uploaded and indexed")
+        until(lambda: _lines(dataset) and len(_lines(dataset)) >= len(list(dataset.list("frames/"))), "all lines")
     segments = segments_in(uploaded)
     assert [packet for video, _ in segments for packet in packets_in(video)] == sent
     assert len(segments) == 4
@@ -96,7 +96,7 @@ def test_the_demo_ends_by_itself_and_says_what_came_out(tmp_path: Path) -> None:
         [sys.executable, "-m", "edge_agent.cli", "demo", "--out", str(out)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * BUSY,
         check=False,
         cwd=ROOT,
     )
@@ -118,7 +118,7 @@ def test_the_demo_never_empties_a_directory_of_other_things(tmp_path: Path) -> N
         [sys.executable, "-m", "edge_agent.cli", "demo", "--out", str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * BUSY,
         check=False,
         cwd=ROOT,
     )

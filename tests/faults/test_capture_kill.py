@@ -16,7 +16,7 @@ import psutil  # type: ignore[import-untyped, unused-ignore]
 from edge_agent.capture.job import CaptureJob
 from edge_agent.store.checksum import crc64nvme
 from tests.support.agent import frames_in, process, segments_in, write_settings
-from tests.support.wait import until
+from tests.support.wait import BUSY, until
 
 FPS = 25
 FRAGMENT_FRAMES = FPS  # one second
@@ -103,7 +103,7 @@ def test_kill_9_of_the_parent_ends_its_children_with_their_segments_finished(tmp
         children = psutil.Process(agent.pid).children(recursive=True)
         agent.send_signal(signal.SIGKILL)
         agent.wait()
-        _, alive = psutil.wait_procs(children, timeout=5)
+        _, alive = psutil.wait_procs(children, timeout=30)
         assert not alive
     assert not list((tmp_path / "spool" / "recording").glob("*.part"))
     assert all(frames_in(video) == segment.frames for video, segment in segments_in(tmp_path / "spool" / "ready"))
@@ -132,10 +132,10 @@ def test_sigterm_finishes_the_open_segment_in_time(tmp_path: Path) -> None:
         until(lambda: [p for p in (tmp_path / "spool/recording").glob("*.part") if p.stat().st_size], "a fragment")
         began = time.monotonic()
         agent.send_signal(signal.SIGTERM)
-        output, _ = agent.communicate(timeout=10)
+        output, _ = agent.communicate(timeout=60)
         took = time.monotonic() - began
     assert agent.returncode == 0, output
-    assert took < 3
+    assert took < 3 * BUSY
     everywhere = [pair for name in ("ready", "uploaded") for pair in segments_in(tmp_path / "spool" / name)]
     assert [frames_in(video) for video, _ in everywhere] == [segment.frames for _, segment in everywhere]
     assert len(everywhere) == 1

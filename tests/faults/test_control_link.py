@@ -33,13 +33,13 @@ def test_broker_killed_and_back(rig: Rig, storm: bool, account: Callable[..., No
     rig.cloud.desired = {"cameras": {"cam1": {"recording": False}}}
     for number in range(20 if storm else 2):
         with process("edge_agent.cli", "label", "cam1", f"color=c{number}", "object=cup", "-c", rig.settings) as shell:
-            shell.communicate(timeout=20)
+            shell.communicate(timeout=60)
         until(partial(recording, rig, f"c{number}_cup"), "a segment")
     rig.cloud.heard.clear()
     rig.broker.start()
     until(rig.cloud.connected.is_set, "the cloud's side to be back")
     rig.cloud.want(cameras={"cam1": {"recording": False}, "cam9": {}})
-    until(lambda: rig.camera.get("recording") is False, "the order to be obeyed", seconds=60)
+    until(lambda: rig.camera.get("recording") is False, "the order to be obeyed")
     until(lambda: rig.cloud.reported["refused"], "the refusal to be told")
     expected = 21 if storm else 3
     until(lambda: len({event["stem"] for event in rig.cloud.events("segment_uploaded")}) >= expected, "all uploads")
@@ -56,7 +56,7 @@ def test_agent_killed_with_messages_waiting(rig: Rig, account: Callable[..., Non
     rig.broker.kill()
     until(lambda: not rig.cloud.connected.is_set(), "the link to be lost")
     with process("edge_agent.cli", "label", "cam1", *(f"{k}={v}" for k, v in BLUE.items()), "-c", rig.settings) as it:
-        it.communicate(timeout=20)
+        it.communicate(timeout=60)
     until(lambda: list(rig.spool.uploaded.glob("black_cup*.mp4")), "the first segment to be uploaded")
     agent.kill()
     agent.communicate()

@@ -12,6 +12,8 @@ from edge_agent.spool import Spool
 from tests.support.capture import capturing, job_for, recorded_in
 from tests.support.clips import look, make_clip
 
+FRAGMENT = 15  # frames of the clip, which has 25 a second: the writer's fragments last 0.6 s
+
 # Runs in the capture process: a disk whose N-th fdatasync, and no other, fails with EIO.
 _ONE_EIO = """
 import errno, os
@@ -39,8 +41,8 @@ os.fsync = failing
 @pytest.mark.parametrize(
     ("where", "prelude", "synced"),
     [
-        ("second fragment", _ONE_EIO.format(call=2), 18),
-        ("closing", _ONE_EIO.format(call=5), 72),
+        ("second fragment", _ONE_EIO.format(call=2), FRAGMENT),
+        ("closing", _ONE_EIO.format(call=5), 4 * FRAGMENT),
         ("publishing", _FSYNC_OF_A_VIDEO, 75),
     ],
     ids=["fragment", "closing", "publishing"],
@@ -54,7 +56,7 @@ def test_fsync_error(tmp_path: Path, account: Callable[..., None], where: str, p
         assert "Input/output error" in str(told.fields["error"])
         salvaged = capture.wait_for("segment_salvaged")
         assert salvaged.fields["stem"] == told.fields["stem"]
-        assert capture.process.wait(20) == 0, capture.said()
+        assert capture.process.wait(60) == 0, capture.said()
         assert capture.events(STATUS)[-1].fields["abandoned"] == 1
     recorded = recorded_in(Spool(tmp_path / "spool"))
     broken, after = recorded.segments

@@ -239,7 +239,7 @@ def test_a_worker_overtaken_at_any_call_harms_nothing(
 ) -> None:
     """While it sleeps the video changes and another worker sees to that; then it goes on, to its end or its death."""
     for sleeps in range(1, 60):
-        for dies in (0, *range(sleeps, sleeps + 40, 1 if storm else 4)):
+        for dies in (0, *range(sleeps, sleeps + 40, 1 if storm else 9)):
             world = World(random.Random(1), MemoryStore("raw", tmp_path), MemoryStore("dataset", tmp_path), every=2)
             raw, dataset = cast("ObjectStore", world.raw), cast("ObjectStore", world.dataset)
 

@@ -115,10 +115,10 @@ def test_kill_9_inside_the_salvage_is_made_good_by_the_next_process(tmp_path: Pa
         f"setattr(owner, {call!r}, killed)\n"
     )
     with capturing(job, prelude) as first:
-        assert first.process.wait(20) == -signal.SIGKILL
+        assert first.process.wait(60) == -signal.SIGKILL
         assert first.events("segment_salvaged") == []
     with capturing(job) as second:
-        assert second.process.wait(20) == 0
+        assert second.process.wait(60) == 0
         assert second.events("segment_closed")
     recorded = recorded_in(Spool(tmp_path / "spool"))
     recovered = [segment for segment in recorded.segments if segment.recovered]

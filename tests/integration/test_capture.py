@@ -18,7 +18,8 @@ from edge_agent.spool import Spool
 from tests.support.capture import BLUE, FIELDS, YELLOW, Recorded, Tags, capturing, job_for, record, recorded_in
 from tests.support.clips import look, make_clip
 from tests.support.clock import FakeClock
-from tests.support.rtsp import H264, free_port, rtsp_camera
+from tests.support.ports import free_port
+from tests.support.rtsp import H264, rtsp_camera
 from tests.support.upload import names_in
 from tests.support.wait import until
 
@@ -134,7 +135,7 @@ def test_a_class_change_while_encoding_asks_for_a_keyframe(tmp_path: Path) -> No
             capture.wait_for("segment_opened", number + 1)
             tag = ClassTag(FIELDS, ("blue", f"box{number}"))
             state.apply(SetClass("cam1", tag), "shell:me", datetime.now(UTC))
-        assert capture.process.wait(20) == 0
+        assert capture.process.wait(60) == 0
         recorded = in_spool(tmp_path)
     assert [segment.name.tag.values[1] for segment in recorded.segments] == ["box", "box0", "box1", "box2", "box3"]
     assert [segment.class_set_by for segment in recorded.segments] == ["config"] + ["shell:me"] * 4
@@ -150,7 +151,7 @@ def test_a_clip_that_is_gone_is_named_and_waited_for(tmp_path: Path) -> None:
         assert lost.fields["code"] == "SourceUnreachable"
         assert str(clip) in str(lost.fields["error"])
         make_clip(tmp_path / "new.mp4", frames=25).rename(clip)
-        assert capture.process.wait(20) == 0
+        assert capture.process.wait(60) == 0
     assert in_spool(tmp_path).frames == [25]
 
 
@@ -227,7 +228,7 @@ def test_two_processes_on_one_camera_are_refused(tmp_path: Path) -> None:
     with capturing(job) as first:
         first.wait_for("segment_opened")
         with capturing(job) as second:
-            assert second.process.wait(10) == 1
+            assert second.process.wait(60) == 1
             (failed,) = second.events("process_failed")
             assert failed.fields["code"] == "SpoolUnusable"
             assert "another process is recording this camera" in str(failed.fields["error"])
@@ -261,7 +262,7 @@ def test_an_rtsp_camera_that_goes_and_comes_back_is_recorded_on(tmp_path: Path) 
         camera.start()
         capture.wait_for("segment_opened", 2)
         assert capture.stop() == 0
-        recorded = in_spool(tmp_path)
+        recorded = recorded_in(Spool(tmp_path / "spool"), decode=False)  # it may be killed amid a picture
     assert len(recorded.segments) == 2
 
 
@@ -274,7 +275,7 @@ def test_a_camera_that_stops_sending_is_noticed_and_left(tmp_path: Path) -> None
         assert lost.fields["code"] == "SourceStalled"
         assert len(capture.events("segment_closed")) == 1
         camera.thaw()
-        capture.wait_for("segment_opened", 2, seconds=40)
+        capture.wait_for("segment_opened", 2)
         assert capture.stop() == 0
     assert len(in_spool(tmp_path).segments) == 2
 
@@ -327,12 +328,12 @@ def test_a_full_disk_is_waited_out(tmp_path: Path) -> None:
         logs = job_for(tmp_path, "").spool
         assert logs  # events go beside the spool: keep them off the small disk
         with capturing(job) as capture:
-            lost = capture.wait_for("camera_lost", seconds=40)
+            lost = capture.wait_for("camera_lost")
             assert lost.fields["code"] == "DiskFull"
             whole = names_in(disk / "spool" / "ready")
             ballast.unlink()
             count = len(capture.events("segment_closed"))
-            capture.wait_for("segment_closed", count + 1, seconds=40)
+            capture.wait_for("segment_closed", count + 1)
             capture.process.kill()
             capture.process.wait()
         assert set(whole) <= set(names_in(disk / "spool" / "ready"))

@@ -194,7 +194,7 @@ def test_q_ends_a_take(tmp_path: Path) -> None:
         drain.start()
         until(lambda: [p for p in tmp_path.rglob("*.part") if p.stat().st_size], "the first fragment")
         os.write(leader, b"q")
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0
     drain.join()
     os.close(leader)
     ((video, segment),) = segments_in(tmp_path)
@@ -218,7 +218,7 @@ def test_a_dead_store_is_said_once_and_loses_nothing(tmp_path: Path) -> None:
     with process("edge_agent.cli", "run", "-c", config, **keys) as agent:
         until(lambda: len(list((tmp_path / "spool" / "ready").glob("*.mp4"))) >= 3, "three segments")
         agent.terminate()
-        output, _ = agent.communicate(timeout=10)
+        output, _ = agent.communicate(timeout=60)
     postponed = [line for line in output.splitlines() if "StoreUnreachable" in line]
     assert len(postponed) == 1, output
     assert "127.0.0.1:9" in postponed[0]

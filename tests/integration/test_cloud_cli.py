@@ -188,6 +188,6 @@ def test_watch_processes_what_lands_and_stops_at_sigterm(black_cup: Path, tmp_pa
         line = process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert "event=video_processed" in line
     assert "Traceback" not in rest

@@ -67,7 +67,7 @@ def test_what_lands_is_processed_and_the_queue_is_empty(
     with queued.worker(log, every=100) as process:
         until(lambda: queued.empty, "the queue to be empty", 60)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
     assert s3_store.get("manifests/black_cup/undated.manifest").body.count(b"\n") == 3
     assert "video_processed" in logged(log)
     queued.sqs.close()
@@ -89,7 +89,7 @@ def test_a_killed_workers_video_is_done_by_another_to_the_byte(queued: Queued, l
         process.kill()
         process.wait()
     assert not list(store.list("manifests/"))
-    assert queued.hidden() + queued.waiting() == 1
+    assert queued.held() == 1
     with queued.worker(log, "--visibility", "3", every=2):
         until(lambda: queued.empty, "the video to be done after all", 60)
     assert queued.derived() == clean
@@ -111,7 +111,7 @@ def test_one_process_of_several_may_die(queued: Queued, black_cup: Path, tmp_pat
         queued.store.put("videos/black_cup_1.mp4", black_cup)
         until(lambda: queued.empty and list(queued.store.list("manifests/")), "the video to be done", 60)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert not parent.is_running()
 
 
@@ -137,12 +137,12 @@ def test_sigterm_finishes_the_video_or_gives_it_back(
 def test_a_video_that_takes_long_stays_hidden(queued: Queued, queue: Queue) -> None:
     """The heartbeat keeps a message from others for longer than it was hidden at first; the end of it gives it back."""
     queued.sqs.send_message(QueueUrl=queued.url, MessageBody="{}")
-    letter = queue.receive(0, 2)
+    letter = queue.receive(0, 4)
     assert letter is not None
     clock = SystemClock()
-    with Heartbeat(queue, letter, clock, 2):
+    with Heartbeat(queue, letter, clock, 4):
         began = clock.monotonic()
-        until(lambda: queued.waiting() or clock.monotonic() - began > 4, "twice the time")
+        until(lambda: queued.waiting() or clock.monotonic() - began > 6, "half as long again")
         assert queued.waiting() == 0
     until(queued.waiting, "the message to come back")
 

@@ -27,9 +27,9 @@ from tests.support.credential_service import (
     IOT_PATH,
     SECRET,
     CredentialService,
-    free_port,
 )
 from tests.support.http_server import Answer, Request, http_server
+from tests.support.ports import free_port
 from tests.support.upload import fresh_spool, publish
 
 LISTING = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bucket</Name></ListBucketResult>'

@@ -25,7 +25,7 @@ from edge_agent.control.web.token import TokenFile
 from tests.support.agent import process, write_settings
 from tests.support.capture import capturing, job_for
 from tests.support.clips import make_clip
-from tests.support.rtsp import free_port
+from tests.support.ports import free_port
 from tests.support.wait import until
 
 
@@ -42,13 +42,13 @@ def agent(root: Path, listen: str) -> Iterator[tuple[Path, subprocess.Popen[str]
 
 def edge_agent(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edge_agent.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def state_of(url: str) -> dict[str, Any]:
     """What the page shows; empty while nobody serves it."""
     try:
-        with urllib.request.urlopen(f"{url}/api/v1/state", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/api/v1/state", timeout=30) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
     except OSError:
@@ -103,7 +103,7 @@ def test_a_page_that_dies_is_back_and_the_cameras_did_not_notice(tmp_path: Path)
         assert after["cameras"][0]["status"]["packets"] > before["cameras"][0]["status"]["packets"]
         assert after["cameras"][0]["status"]["abandoned"] == 0
         running.send_signal(signal.SIGTERM)
-        said, _ = running.communicate(timeout=10)
+        said, _ = running.communicate(timeout=60)
     assert "camera_lost" not in said
     assert "Traceback" not in said
 
@@ -116,7 +116,7 @@ def test_an_agent_whose_pages_address_is_taken_records(tmp_path: Path) -> None:
     ):
         until(lambda: list((tmp_path / "spool" / "ready").glob("*.mp4")), "a segment")
         running.send_signal(signal.SIGTERM)
-        said, _ = running.communicate(timeout=10)
+        said, _ = running.communicate(timeout=60)
     failed = [json.loads(line) for line in said.splitlines() if '"process_failed"' in line]
     assert failed
     assert failed[0]["code"] == "NotListening"

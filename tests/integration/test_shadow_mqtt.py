@@ -128,7 +128,7 @@ def test_status_says_how_the_link_does(rig: Rig) -> None:
 
     def told(*options: str) -> str:
         command = [sys.executable, "-m", "edge_agent.cli", "status", *options, "-c", str(rig.settings)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
     rig.start()
     rig.until_recording()
@@ -146,7 +146,7 @@ def test_an_order_given_while_the_box_was_off_is_obeyed_when_it_comes_back(rig: 
     agent = rig.start()
     until(lambda: rig.camera.get("class") == BLUE, "the class to be reported")
     agent.terminate()
-    agent.communicate(timeout=10)
+    agent.communicate(timeout=60)
     rig.broker.kill()
     rig.start()
     until(lambda: any(path.name.startswith("blue_crate") for path in rig.spool.recording.iterdir()), "a segment")
@@ -163,7 +163,7 @@ def test_the_broker_tells_that_a_box_is_gone(rig: Rig) -> None:
     agent = rig.start()
     until(lambda: rig.cloud.messages("/presence")[-1]["state"] == "online", "the next connect")
     agent.terminate()
-    agent.communicate(timeout=10)
+    agent.communicate(timeout=60)
     until(lambda: rig.cloud.messages("/presence")[-1]["state"] == "offline", "the goodbye")
 
 
@@ -175,11 +175,11 @@ def test_a_local_change_later_than_the_shadows_stands_and_is_reported(rig: Rig) 
     until(lambda: rig.camera.get("class") == BLUE, "the class to be reported")
     arguments = ("label", "cam1", "color=red", "object=cup", "-c", rig.settings)
     with process("edge_agent.cli", *arguments) as shell:
-        shell.communicate(timeout=20)
+        shell.communicate(timeout=60)
     until(lambda: rig.camera.get("applied", {}).get("tag") == "red_cup", "the local class to be reported")
     assert rig.camera["class_set_by"].startswith("shell:")
     agent.terminate()
-    agent.communicate(timeout=10)
+    agent.communicate(timeout=60)
     gets = rig.cloud.gets
     rig.start()
     until(lambda: rig.cloud.gets > gets, "the box to look at the shadow again")
@@ -196,7 +196,7 @@ def test_a_publish_that_is_not_permitted_is_told_once_and_does_not_block(tmp_pat
     rig.cloud.want(cameras={"cam1": {"class": BLUE}})
     until(lambda: rig.cloud.events("segment_uploaded"), "an event")
     agent.terminate()
-    output, _ = agent.communicate(timeout=10)
+    output, _ = agent.communicate(timeout=60)
     lines = [json.loads(line) for line in output.splitlines() if "message_refused" in line]
     assert len(lines) == 1
     assert f"edge/{THING}/telemetry" in lines[0]["error"]

@@ -18,7 +18,7 @@ import yaml
 from tests.integration.test_shadow_mqtt import Rig
 from tests.support.agent import process, write_settings
 from tests.support.clips import make_clip
-from tests.support.rtsp import free_port
+from tests.support.ports import free_port
 from tests.support.wait import until
 
 
@@ -36,7 +36,7 @@ def kinds(agent: subprocess.Popen[str]) -> set[str]:
 def state_of(url: str) -> dict[str, Any]:
     """What the page shows; empty while nobody serves it."""
     try:
-        with urllib.request.urlopen(f"{url}/api/v1/state", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/api/v1/state", timeout=30) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
     except OSError:
@@ -66,17 +66,17 @@ def test_the_page_of_two_halves_is_the_uploads(tmp_path: Path) -> None:
             state = until(lambda: (found := state_of(url)) and found["cameras"][0]["recording_class"] and found, "it")
             assert state["running"]
             assert state["upload"]["runs"]
-            with urllib.request.urlopen(f"{url}/snapshot/cam1.jpg", timeout=10) as picture:
+            with urllib.request.urlopen(f"{url}/snapshot/cam1.jpg", timeout=30) as picture:
                 assert picture.read(2) == b"\xff\xd8"
             body = json.dumps({"class": {"color": "red", "object": "box"}}).encode()
             order = urllib.request.Request(f"{url}/api/v1/cameras/cam1/class", body, method="PUT")
             order.add_header("content-type", "application/json")
-            with urllib.request.urlopen(order, timeout=10) as answer:
+            with urllib.request.urlopen(order, timeout=30) as answer:
                 assert answer.status == 200
             until(lambda: state_of(url)["cameras"][0]["recording_class"] == "red_box", "the class to be recorded")
         until(lambda: "the agent does not answer" in state_of(url)["health"]["words"], "that nobody captures")
         with pytest.raises(urllib.error.HTTPError, match="503"):
-            urllib.request.urlopen(f"{url}/healthz", timeout=5)
+            urllib.request.urlopen(f"{url}/healthz", timeout=30)
 
 
 def test_what_the_shadow_wants_of_cameras_reaches_the_half_that_has_them(tmp_path: Path, stack: ExitStack) -> None:

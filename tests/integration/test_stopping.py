@@ -12,7 +12,7 @@ import yaml
 from tests.integration.test_reload import SOURCE, agent
 from tests.support.agent import frames_in, segments_in
 from tests.support.rtsp import rtsp_camera
-from tests.support.wait import until
+from tests.support.wait import BUSY, until
 
 PATIENCE = 3.0  # seconds; what the issue promises
 
@@ -49,8 +49,8 @@ def test_a_camera_blocked_in_c_holds_nobody_up(tmp_path: Path, blocked: str) -> 
             until(lambda: "cam9" in running.pids(), "its process")
         began = time.monotonic()
         running.process.terminate()
-        assert running.process.wait(10) == 0
-        assert time.monotonic() - began < PATIENCE
+        assert running.process.wait(60) == 0
+        assert time.monotonic() - began < PATIENCE * BUSY
         assert whole_segments(tmp_path) == (3 if blocked == "reading" else 2)
 
 
@@ -64,10 +64,10 @@ def test_a_second_signal_ends_the_agent_at_once(tmp_path: Path) -> None:
         running.process.terminate()
         began = time.monotonic()
         running.process.send_signal(signal.SIGINT)  # another one, or the two may arrive as one
-        assert running.process.wait(10) in (-signal.SIGTERM, -signal.SIGINT)
-        assert time.monotonic() - began < 1
+        assert running.process.wait(60) in (-signal.SIGTERM, -signal.SIGINT)
+        assert time.monotonic() - began < 1 * BUSY
         child.resume()
-        _, alive = psutil.wait_procs([child], timeout=5)
+        _, alive = psutil.wait_procs([child], timeout=30)
         assert not alive
     assert whole_segments(tmp_path) == 1
 

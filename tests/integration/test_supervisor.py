@@ -15,7 +15,7 @@ from edge_agent.capture.report import STATUS, Event
 from edge_agent.clock import SystemClock
 from edge_agent.supervisor import Orders, Worker, supervise
 from tests.support.capture import job_for
-from tests.support.wait import until
+from tests.support.wait import BUSY, until
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def test_a_child_that_ends_well_is_not_started_again(tmp_path: Path) -> None:
     """A file that has been played is over."""
     job = job_for(tmp_path, "synthetic:?size=160x120&seconds=1")
     with supervised(Worker("cam1", "capture", job.to_line())) as (events, _, thread):
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     assert opened(events) == 1
 
@@ -75,7 +75,7 @@ def test_a_child_that_will_not_stop_is_killed_in_time(tmp_path: Path) -> None:
         assert process is not None
         process.send_signal(signal.SIGSTOP)
         orders.end()
-        thread.join(6)
+        thread.join(5 * BUSY)
         assert not thread.is_alive()
         assert not process.is_running()
 
@@ -94,7 +94,7 @@ def test_a_machine_without_room_for_a_process_is_waited_out(tmp_path: Path, monk
     monkeypatch.setattr(subprocess, "Popen", start)
     job = job_for(tmp_path, "synthetic:?size=160x120&seconds=1")
     with supervised(Worker("cam1", "capture", job.to_line())) as (events, _, thread):
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     assert opened(events) == 1
 
@@ -109,5 +109,5 @@ def test_a_service_manager_that_signals_children_too_loses_no_footage(tmp_path: 
         process.terminate()
         process.terminate()
         orders.end()
-        thread.join(6)
+        thread.join(5 * BUSY)
     assert [event.fields["reason"] for event in events if event.name == "segment_closed"] == ["stopped"]

@@ -65,7 +65,7 @@ def test_one_name_is_recorded_by_one_process(tmp_path: Path) -> None:
         with pytest.raises(SpoolUnusable):
             take.record_take("blue_box_1", SYNTHETIC, tmp_path, 1, FIELDS, threading.Event())
         first.send_signal(signal.SIGINT)
-        output, _ = first.communicate(timeout=10)
+        output, _ = first.communicate(timeout=60)
         assert first.returncode == 0, output
     ((video, segment),) = segments_in(tmp_path)
     assert frames_in(video) == segment.frames
@@ -116,7 +116,7 @@ def test_a_closed_terminal_window_finishes_the_take(tmp_path: Path) -> None:
     with process("edge_agent.cli", *arguments) as child:
         until(lambda: [p for p in tmp_path.rglob("*.part") if p.stat().st_size], "the first fragment")
         child.send_signal(signal.SIGHUP)
-        output, _ = child.communicate(timeout=10)
+        output, _ = child.communicate(timeout=60)
         assert child.returncode == 0, output
     assert names_in(tmp_path) == ["blue_box_1.json", "blue_box_1.mp4"]
 

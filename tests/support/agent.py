@@ -53,7 +53,7 @@ def process(module: str, *arguments: str | Path, **environment: str) -> Iterator
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
                 try:
-                    child.communicate(timeout=10)
+                    child.communicate(timeout=30)
                 except subprocess.TimeoutExpired:
                     child.kill()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -19,6 +18,7 @@ from awscrt import mqtt5
 from awsiot import mqtt5_client_builder
 
 from tests.support.certificates import Authority, Pair
+from tests.support.ports import free_port, listens
 from tests.support.wait import until
 
 THING = "dock7"
@@ -45,8 +45,7 @@ class Broker:
         directory.mkdir(parents=True, exist_ok=True)
         self.authority = Authority(directory)
         server = self.authority.issue("localhost")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         (directory / "acl").write_text(acl)
         (directory / "acl").chmod(0o600)
         (directory / "mosquitto.conf").write_text(
@@ -60,7 +59,7 @@ class Broker:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
-        until(self._answers, "the broker to listen")
+        until(lambda: listens(self.port), "the broker to listen")
 
     def kill(self) -> None:
         """At once, as a power cut would."""
@@ -68,13 +67,6 @@ class Broker:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
 
     @property
     def endpoint(self) -> str:

@@ -133,7 +133,7 @@ class CaptureProcess:
         events = [Event.from_line(line) for line in lines if line.endswith("\n")]
         return [event for event in events if not name or event.name == name]
 
-    def wait_for(self, name: str, count: int = 1, seconds: float = 20.0) -> Event:
+    def wait_for(self, name: str, count: int = 1, seconds: float = 60.0) -> Event:
         """The *count*-th event called *name*."""
 
         def there() -> bool:
@@ -146,7 +146,7 @@ class CaptureProcess:
             raise AssertionError(f"{error}\n{self.said()}") from error
         return self.events(name)[count - 1]
 
-    def wait_for_status(self, seconds: float = 20.0, **fields: Scalar) -> Event:
+    def wait_for_status(self, seconds: float = 60.0, **fields: Scalar) -> Event:
         """The first status event with *fields*."""
 
         def found() -> list[Event]:
@@ -154,7 +154,7 @@ class CaptureProcess:
 
         return until(found, f"status {fields}", seconds)[0]
 
-    def stop(self, seconds: float = 5.0) -> int:
+    def stop(self, seconds: float = 60.0) -> int:
         """Ask it to end as the parent does; its exit status."""
         self.process.terminate()
         return self.process.wait(seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,11 +68,3 @@ class CredentialService:
         expires: datetime = self.clock.now() + timedelta(seconds=self.seconds)
         keys = (f"key-{self.given}", SECRET, self.token, expires.strftime("%Y-%m-%dT%H:%M:%SZ"))
         return Answer(200, json.dumps(shape(keys)).encode())
-
-
-def free_port() -> int:
-    """A loopback port on which nobody listens, just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -20,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import free_port, listens
 from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = Path(os.environ.get("EDGE_CAPTURE_DEPLOY") or ROOT / ".deploy")
 SAM = ENVIRONMENT / "sam"
-START_SECONDS = 20  # it takes a tenth of one on a quiet machine
+START_SECONDS = 60  # it takes a tenth of one on a quiet machine
 STOP_SECONDS = 10
 CALL_SECONDS = 60
 
@@ -84,7 +84,7 @@ def emulator(handler: str, environment: Mapping[str, str], directory: Path) -> I
 
     Its log goes to a file in *directory*, which is also its home.
     """
-    front, runtime = _free_port(), _free_port()
+    front, runtime = free_port(), free_port()
     log = directory / "function.log"
     command = [str(_binary()), "--runtime-interface-emulator-address", f"127.0.0.1:{front}"]
     command += ["--runtime-api-address", f"127.0.0.1:{runtime}"]
@@ -110,17 +110,9 @@ def emulator(handler: str, environment: Mapping[str, str], directory: Path) -> I
         yield Emulator(f"http://127.0.0.1:{front}/2015-03-31/functions/function/invocations", log)
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
     assert process.poll() is None, f"the emulator did not start:\n{log.read_text(errors='replace')}"
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    return listens(port)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support import moto_server
+from tests.support.ports import free_port
 from tests.support.wait import until
 
 ENVIRONMENT = Path(os.environ.get("EDGE_CAPTURE_LOCALSTACK") or Path(__file__).parents[2] / ".localstack")
-START_SECONDS = 60  # it takes three on a quiet machine
+START_SECONDS = 100  # it takes three on a quiet machine
 STOP_SECONDS = 10
 
 # LocalStack 4.4 listens on every interface whatever GATEWAY_LISTEN says ("TODO: interface = host?" in its source).
@@ -40,9 +40,7 @@ def missing() -> str:
 @contextmanager
 def localstack(directory: Path) -> Iterator[str]:
     """The endpoint URL of a server that keeps its files in *directory* and runs as long as the block lasts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {
         "PATH": f"{ENVIRONMENT / 'bin'}:/usr/bin:/bin",
         "HOME": str(directory),

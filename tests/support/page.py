@@ -74,7 +74,7 @@ class Site:
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         if body is not None:
             sent.setdefault("content-type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, content, sent)
             answer = connection.getresponse()

@@ -187,7 +187,7 @@ def proxy(upstream: str) -> Iterator[Proxy]:
     thread = threading.Thread(target=made._run, args=(started,), name="proxy")
     thread.start()
     try:
-        assert started.wait(10), "the proxy did not start"
+        assert started.wait(60), "the proxy did not start"
         yield made
     finally:
         made._loop.call_soon_threadsafe(made._stop.set)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support.ports import free_port
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # the one that has the GObject bindings
 SERVER = Path(__file__).with_name("rtsp_server.py")
@@ -49,13 +50,6 @@ def missing() -> str:
 def clean_environment() -> dict[str, str]:
     """This environment without what points the system's Python at the virtual environment."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(slots=True)

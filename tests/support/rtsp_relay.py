@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
-from tests.support.rtsp import free_port
+from tests.support.ports import free_port
 
 NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970
 SENDER_REPORT = 200  # RFC 3550, 6.4.1
@@ -233,7 +233,7 @@ def relay_to(camera_port: int) -> Iterator[Relay]:
 
     thread = threading.Thread(target=asyncio.run, args=(run(),), name="rtsp-relay")
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield relay
     finally:

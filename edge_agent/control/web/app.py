@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edge_agent.control.web.state import Box
 
 COOKIE_SECONDS = 30 * 86400
+_DIGITS = 18  # of a picture's number; a box never makes so many
 _FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css", "/icon.svg": "icon.svg"}
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 
@@ -108,7 +109,9 @@ class Page:
         return StreamingResponse(self._hub.events(), media_type="text/event-stream")
 
     async def snapshot(self, request: Request) -> Response:
-        jpeg = await self._hub.snapshot(self._camera(request))
+        number = request.query_params.get("number", "")
+        known = int(number) if number.isdecimal() and len(number) <= _DIGITS else None
+        jpeg = await self._hub.snapshot(self._camera(request), known)
         if jpeg is None:
             raise HTTPException(404, "the camera gives no picture now")
         return Response(jpeg, media_type="image/jpeg")
@@ -118,10 +121,9 @@ class Page:
             stem = SegmentName.parse(request.path_params["stem"], self._job.fields).stem
         except NameInvalid as error:
             raise HTTPException(404, "there is no such segment") from error
-        video = self._spool.published(stem)
-        if video is None:
+        jpeg = await self._hub.call(self._thumbs.of, stem, partial(self._spool.published, stem))
+        if jpeg is None:
             raise HTTPException(404, "there is no such segment")
-        jpeg = await self._hub.call(self._thumbs.of, video)
         return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400, immutable"})
 
     # -- what is ordered -------------------------------------------------------------------------------------------

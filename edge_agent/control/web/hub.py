@@ -99,8 +99,15 @@ class Hub:
         finally:
             self._leave(client)
 
-    async def snapshot(self, camera: str) -> bytes | None:
-        """A JPEG at most some seconds old; None when the camera gives none."""
+    async def snapshot(self, camera: str, number: int | None = None) -> bytes | None:
+        """A JPEG at most some seconds old; None when the camera gives none.
+
+        Whoever was told of picture *number* gets it or the one after it, however old: a page may be slow to ask, and
+        the camera be stopped meanwhile.
+        """
+        told = self._shots.get(camera)
+        if told is not None and number is not None and number <= told.number:
+            return told.jpeg
         async with self._taking[camera]:
             shot = self._shots.get(camera)
             now = asyncio.get_running_loop().time()

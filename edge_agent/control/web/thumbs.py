@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 from edge_agent.errors import VideoUnreadable
@@ -19,14 +20,30 @@ class Thumbnails:
         self._lock = threading.Lock()
         self._made: OrderedDict[str, bytes] = OrderedDict()
 
-    def of(self, video: Path) -> bytes:
-        """A JPEG of *video*'s first keyframe. Raises VideoUnreadable."""
+    def of(self, stem: str, find: Callable[[], Path | None]) -> bytes | None:
+        """A JPEG of the first keyframe of *stem*, which *find* finds; None when it is nowhere. Raises VideoUnreadable.
+
+        A page asks for it just when it is uploaded, and moved on while somebody waits for his turn here.
+        """
         with self._lock:
-            if (known := self._made.get(video.name)) is None:
-                known = self._made[video.name] = _first_picture(video)
+            if (known := self._made.get(stem)) is None:
+                known = _found_picture(find)
+                if known is not None:
+                    self._made[stem] = known
                 while len(self._made) > _KEPT:
                     self._made.popitem(last=False)
             return known
+
+
+def _found_picture(find: Callable[[], Path | None]) -> bytes | None:
+    """The picture of what *find* finds, wherever that is moved meanwhile. Raises VideoUnreadable."""
+    while (video := find()) is not None:
+        try:
+            return _first_picture(video)
+        except VideoUnreadable:
+            if video.exists():
+                raise
+    return None
 
 
 def _first_picture(video: Path) -> bytes:
