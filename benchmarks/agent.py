@@ -32,7 +32,7 @@ from benchmarks.capture import make_clip
 from benchmarks.harness import Spread, against, machine, resident_mb, shares, table, wait_for
 from edge_agent.capture.boxes import extent_of
 from tests.support.browser import chromium
-from tests.support.rtsp import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
