@@ -28,6 +28,14 @@ CLOUD = [
     "simplejpeg>=1.8.2",
     "watchdog>=4",
 ]
+# For people at a desk: review, label, export. A function in the cloud needs none of it.
+CURATE = [
+    "defusedxml>=0.7",
+    "markdown-it-py>=3",
+    "matplotlib>=3.8",
+    "starlette>=0.40,<2",
+    "uvicorn>=0.30,<1",
+]
 DEV = [
     "boto3-stubs[s3,sqs]",
     "cryptography>=42",
@@ -38,12 +46,15 @@ DEV = [
     "schemathesis>=4,<5",
     "selenium>=4.20",
     "mypy>=1.10",
+    "pandas>=2",
     "psutil>=5.9",
     "pytest>=8",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
+    "python-liquid>=2",
     "ruff>=0.5",
     "types-PyYAML",
+    "types-defusedxml",
 ]
 
 setup(
@@ -55,12 +66,16 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["edge_agent*", "cloud*"]),
-    package_data={"edge_agent": ["py.typed", "demo/*", "shipped/*", "control/web/static/*"], "cloud": ["py.typed"]},
+    package_data={
+        "edge_agent": ["py.typed", "demo/*", "shipped/*", "control/web/static/*"],
+        "cloud": ["py.typed", "labeling/*.css", "review/web/static/*"],
+    },
     install_requires=CORE,
     extras_require={
         "edge": [*EDGE, "numpy>=1.26", "opencv-python-headless>=4.10,<5", "simplejpeg>=1.8.2"],
         "cloud": CLOUD,
-        "dev": [*EDGE, *CLOUD, *DEV],
+        "curate": [*CLOUD, *CURATE],
+        "dev": [*EDGE, *CLOUD, *CURATE, *DEV],
     },
     entry_points={"console_scripts": ["edge-agent = edge_agent.cli:main", "edge-cloud = cloud.cli:main"]},
 )

@@ -11,7 +11,17 @@ from urllib.parse import unquote, urlsplit
 import typer
 from rich.console import Console
 
-from cloud import cli_fsck, cli_queue, logs
+from cloud import (
+    cli_export,
+    cli_fsck,
+    cli_label,
+    cli_label_review,
+    cli_manifest,
+    cli_manifest_look,
+    cli_queue,
+    cli_review,
+    logs,
+)
 from cloud.cli_options import ConfigFile, Endpoint, Every, Fields, Seconds, count, open_dataset, settings_of, show
 from cloud.dataset.index import VideoIndex
 from cloud.extract import Extractor, Target, extract, find
@@ -21,6 +31,8 @@ from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 from edge_agent.store import ObjectStore
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+DESK_LIBRARIES = frozenset({"defusedxml", "markdown_it", "matplotlib", "starlette", "uvicorn"})
+"""What only the extra ``curate`` installs: the commands for people at a desk import it where they need it."""
 
 app = typer.Typer(
     name="edge-cloud",
@@ -183,6 +195,15 @@ def _place(store: ObjectStore, key: str) -> str:
 app.command("worker")(cli_queue.worker)
 app.command("backfill")(cli_queue.backfill)
 app.command("fsck")(cli_fsck.fsck)
+app.command("export")(cli_export.export)
+app.command("import")(cli_export.import_)
+app.add_typer(cli_label.label)
+cli_label.label.command("review")(cli_label_review.review)
+app.add_typer(cli_manifest.group)
+cli_manifest.group.command("validate")(cli_manifest_look.validate)
+cli_manifest.group.command("show")(cli_manifest_look.show)
+cli_manifest.group.command("stats")(cli_manifest_look.stats)
+app.command("review")(cli_review.review)
 
 
 def main() -> None:
@@ -192,6 +213,11 @@ def main() -> None:
     except EdgeCaptureError as error:
         show(error)
         sys.exit(error.exit_status)
+    except ModuleNotFoundError as error:
+        if error.name not in DESK_LIBRARIES:
+            raise
+        show(ConfigInvalid(f"this command needs {error.name}", fix="pip install 'edge-capture[curate]'"))
+        sys.exit(ConfigInvalid.exit_status)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

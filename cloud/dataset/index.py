@@ -69,7 +69,8 @@ class FrameFacts(_Record):
     """A sampled frame: ordinal, seconds after the first frame, UTC moment where the start is known.
 
     ``size`` (bytes) and ``checksum`` (``crc64nvme:<base64>``) are of the stored file. ``scores`` are by judge;
-    ``reasons`` are the judges that speak against the frame. A rejected frame is stored like the others.
+    ``reasons`` are the judges that speak against the frame. A rejected frame is stored like the others. ``look`` is
+    what it looks like (:mod:`cloud.judge.looks`); None where every judge was off, and in records of before looks.
     """
 
     index: int
@@ -81,6 +82,7 @@ class FrameFacts(_Record):
     verdict: Literal["kept", "rejected", "flagged"]
     reasons: tuple[str, ...] = ()
     scores: dict[str, float] = Field(default_factory=dict)
+    look: str | None = None
 
 
 class Claim(_Record):

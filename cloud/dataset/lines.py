@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from pydantic_core import from_json
@@ -72,20 +72,25 @@ def read_lines(path: Path, findings: Findings, where: str | None = None) -> Iter
     where = where or str(path)
     try:
         with path.open("rb") as file:
-            number = 0
-            while raw := file.readline(MAX_READ + 1):
-                number += 1
-                if len(raw) > MAX_READ:
-                    while raw and not raw.endswith(b"\n"):
-                        raw = file.readline(MAX_READ)
-                    what = f"is over {MAX_READ:,} bytes long"
-                    findings.add(Finding("line_too_long", where, number, what, dropped=True))
-                    continue
-                line = _parse(raw, number, where, findings)
-                if line is not None:
-                    yield line
+            yield from lines_in(file, findings, where)
     except OSError as error:
         raise ConfigInvalid(f"cannot be read: {error.strerror}", where=where) from error
+
+
+def lines_in(file: BinaryIO, findings: Findings, where: str) -> Iterator[Line]:
+    """The usable lines of an open manifest, as :func:`read_lines` gives them. Raises OSError."""
+    number = 0
+    while raw := file.readline(MAX_READ + 1):
+        number += 1
+        if len(raw) > MAX_READ:
+            while raw and not raw.endswith(b"\n"):
+                raw = file.readline(MAX_READ)
+            what = f"is over {MAX_READ:,} bytes long"
+            findings.add(Finding("line_too_long", where, number, what, dropped=True))
+            continue
+        line = _parse(raw, number, where, findings)
+        if line is not None:
+            yield line
 
 
 def _parse(raw: bytes, number: int, where: str, findings: Findings) -> Line | None:

@@ -63,12 +63,12 @@ def make_line(uri: str, class_: Mapping[str, str], extra: Mapping[str, object] |
 def lines_of(index: VideoIndex, uri: Callable[[str], str], extra: Sequence[str] = ()) -> list[str]:
     """All lines of a video: its kept and flagged frames, at *uri* of their keys, with the *extra* keys wanted. Pure."""
     return [
-        make_line(uri(frame.key), index.segment.class_, _extras(index.segment, frame, extra)) for frame in index.kept
+        make_line(uri(frame.key), index.segment.class_, extras_of(index.segment, frame, extra)) for frame in index.kept
     ]
 
 
-def _extras(segment: SegmentFacts, frame: FrameFacts, wanted: Sequence[str]) -> dict[str, object]:
-    """What is known of the *wanted*; what is not known is left out."""
+def extras_of(segment: SegmentFacts, frame: FrameFacts, wanted: Sequence[str]) -> dict[str, object]:
+    """What is known of the *wanted* keys (those of settings ``lines.extra``); what is not known is left out."""
     known: dict[str, object] = {
         "captured": frame.at,
         "camera": segment.camera,

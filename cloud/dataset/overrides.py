@@ -52,17 +52,25 @@ def key_of(stem: str) -> str:
     return f"{OVERRIDES}{stem}.json"
 
 
+def stored(store: ObjectStore, stem: str) -> Overrides | None:
+    """What stands there, on whatever version of the video *stem*; None when nobody ever decided.
+
+    Raises ObjectConflict when the file is damaged.
+    """
+    try:
+        body = store.get(key_of(stem)).body
+    except ObjectNotFound:
+        return None
+    return _parse(body, store.uri(key_of(stem)))
+
+
 def load(store: ObjectStore, stem: str, video: str) -> Overrides:
     """The decisions on the version *video* of the video *stem*; none when nobody decided, or on another version.
 
     Raises ObjectConflict when the file is damaged: decisions are a person's work and not to be passed over in silence.
     """
-    try:
-        body = store.get(key_of(stem)).body
-    except ObjectNotFound:
-        return Overrides(video=video)
-    found = _parse(body, store.uri(key_of(stem)))
-    return found if found.video == video else Overrides(video=video)
+    found = stored(store, stem)
+    return found if found is not None and found.video == video else Overrides(video=video)
 
 
 def decide(store: ObjectStore, stem: str, video: str, changes: Mapping[int, Decision | None]) -> Overrides:
@@ -73,20 +81,20 @@ def decide(store: ObjectStore, stem: str, video: str, changes: Mapping[int, Deci
     key = key_of(stem)
     for _ in range(_ATTEMPTS):
         try:
-            stored = store.get(key)
+            found = store.get(key)
         except ObjectNotFound:
-            stored = None
-        before = _parse(stored.body, store.uri(key)) if stored else Overrides(video=video)
+            found = None
+        before = _parse(found.body, store.uri(key)) if found else Overrides(video=video)
         former = before.decisions if before.video == video else {}
         merged = {**former, **changes}
         after = Overrides(video=video, decisions={index: word for index, word in merged.items() if word is not None})
-        if stored is not None and after == before:
+        if found is not None and after == before:
             return after
         try:
-            if stored is None:
+            if found is None:
                 store.put_if_absent(key, after.to_json(), content_type=JSON)
             else:
-                store.put_if_match(key, after.to_json(), stored.info.etag, content_type=JSON)
+                store.put_if_match(key, after.to_json(), found.info.etag, content_type=JSON)
         except (ObjectExists, PreconditionFailed):
             continue
         return after

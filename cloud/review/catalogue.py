@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from cloud.labeling.labels import Box
 
+if TYPE_CHECKING:
+    from cloud.dataset.findings import Findings
+
 Word = Literal["keep", "drop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A person's word on an item, and the person."""
+
+    word: Word
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +27,7 @@ class Item:
     """A picture on the page. ``id`` is unique in the catalogue and safe in a URL; ``group`` is its video.
 
     ``verdict`` and ``reasons`` are the machine's, ``decision`` is a person's and wins. ``scores`` feed the sliders: the
-    higher, the worse. ``time`` is seconds into the video.
+    higher, the worse. ``time`` is seconds into the video, ``at`` the UTC moment (ISO 8601) where it is known.
     """
 
     id: str
@@ -27,7 +38,9 @@ class Item:
     reasons: tuple[str, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
     time: float | None = None
-    decision: Word | None = None
+    at: str | None = None
+    camera: str = ""
+    decision: Decided | None = None
     boxes: tuple[Box, ...] = ()
     width: int | None = None
     height: int | None = None
@@ -41,13 +54,22 @@ class Catalogue(Protocol):
         """What is under review, for a person."""
 
     def groups(self) -> Iterator[Sequence[Item]]:
-        """All items, a group at a time in a stable order, read as they are asked for."""
+        """All items, a group at a time in a stable order, read as they are asked for. Asked for once.
+
+        What cannot be read is a finding, and is passed over.
+        """
+
+    def findings(self) -> Findings:
+        """What was found wrong so far; the caller's own copy."""
 
     def picture(self, item: str) -> tuple[bytes, str]:
         """The bytes and media type of the picture of the item with that id. Raises ObjectNotFound."""
 
-    def decide(self, changes: Mapping[str, Word | None], by: str) -> Mapping[str, Word]:
+    def decide(self, changes: Mapping[str, Word | None], by: str) -> Mapping[str, Decided]:
         """Store *changes* by id (None takes a decision back) durably; the decisions that now stand in those groups.
 
-        What others decided meanwhile is kept.
+        What others decided meanwhile is kept. An error says that not all of *changes* were stored.
         """
+
+    def news(self) -> Mapping[str, Decided | None]:
+        """What others decided (None: took back) since the last call, as far as it changed. Asked every few seconds."""

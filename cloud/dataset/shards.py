@@ -1,0 +1,163 @@
+"""A manifest's lines become files: shards of what a labelling job takes, and a report that makes them one data set.
+
+The report goes first and comes last: where it stands, all files it names are there with the bytes it says. What an
+earlier build left over is deleted, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cloud.dataset.compose import Composed, Tally
+from cloud.dataset.index import JSON
+from cloud.dataset.layout import MANIFEST_SUFFIX
+from cloud.dataset.manifest import CONTENT_TYPE
+from cloud.dataset.places import Place
+from cloud.dataset.validate_rules import MAX_ITEMS
+
+REPORT_SUFFIX = ".report.json"
+
+
+class ShardFacts(BaseModel):
+    """A file of the data set."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    lines: int
+    sha256: str
+
+
+class BuildReport(BaseModel):
+    """How a data set was made, and what of: the same inputs and rules give the same bytes, of this report too.
+
+    ``removed`` is by rule; ``usd`` is the price of the labels, and of what was removed, at ``price_per_label``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[1] = 1
+    name: str
+    made_by: str
+    inputs: tuple[dict[str, Any], ...]
+    rules: dict[str, Any]
+    read: int
+    restored: int
+    removed: dict[str, int]
+    findings: dict[str, int]
+    lines: int
+    counts: dict[str, dict[str, int]]
+    price_per_label: float
+    usd: float
+    saved_usd: dict[str, float]
+    files: tuple[ShardFacts, ...]
+
+    def to_json(self) -> bytes:
+        return (json.dumps(self.model_dump(mode="json"), indent=1) + "\n").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a report says beside what was counted. ``price`` is USD a label."""
+
+    name: str
+    made_by: str
+    rules: Mapping[str, Any]
+    price: float
+
+
+def write(directory: Path, name: str, lines: Iterable[str], limit: int = MAX_ITEMS) -> list[ShardFacts]:
+    """*lines* as files in *directory*: ``name.manifest``, or ``name-0001.manifest`` and on with *limit* lines each."""
+    rest, facts = iter(lines), list[ShardFacts]()
+    while first := list(islice(rest, 1)):
+        shard = f"{name}-{len(facts) + 1:04d}{MANIFEST_SUFFIX}"
+        digest, count = hashlib.sha256(), 0
+        with (directory / shard).open("wb") as file:
+            for text in chain(first, islice(rest, limit - 1)):
+                row = f"{text}\n".encode()
+                digest.update(row)
+                file.write(row)
+                count += 1
+        facts.append(ShardFacts(name=shard, lines=count, sha256=digest.hexdigest()))
+    if len(facts) == 1:
+        only = facts[0].model_copy(update={"name": f"{name}{MANIFEST_SUFFIX}"})
+        (directory / facts[0].name).replace(directory / only.name)
+        return [only]
+    return facts
+
+
+def publish(
+    place: Place, lines: Iterator[str], composed: Composed, label: Label, tally: Tally, strict: bool
+) -> BuildReport:
+    """Write the data set to *place*, replacing an earlier one of its name; its report.
+
+    Raises FindingsPresent when *strict* and anything is wrong; then, as at any error before all lines were made,
+    nothing was touched.
+    """
+    with TemporaryDirectory(prefix="manifest-") as scratch:
+        directory = Path(scratch)
+        facts = write(directory, label.name, lines)
+        tally.findings.raise_if_strict(strict)
+        report = _report(composed, label, tally, facts)
+        last = f"{label.name}{REPORT_SUFFIX}"
+        former = _files(place.read(last))
+        place.delete(last)
+        for fact in facts:
+            place.write(fact.name, directory / fact.name, CONTENT_TYPE)
+        for stale in sorted(former - {fact.name for fact in facts}):
+            place.delete(stale)
+        (directory / last).write_bytes(report.to_json())
+        place.write(last, directory / last, JSON)
+    return report
+
+
+def _files(document: bytes | None) -> set[str]:
+    """The files of an earlier build; none when its report cannot be read: nothing is deleted that may be another's."""
+    if document is None:
+        return set()
+    try:
+        names = {fact.name for fact in BuildReport.model_validate_json(document).files}
+    except ValidationError:
+        return set()
+    return {name for name in names if "/" not in name and name.endswith(MANIFEST_SUFFIX)}
+
+
+def _report(composed: Composed, label: Label, tally: Tally, facts: Iterable[ShardFacts]) -> BuildReport:
+    removed = dict(sorted(tally.removed.items()))
+    return BuildReport(
+        name=label.name,
+        made_by=label.made_by,
+        inputs=tuple(dict(one) for one in tally.inputs),
+        rules=dict(label.rules),
+        read=tally.read,
+        restored=tally.restored,
+        removed=removed,
+        findings=dict(sorted(tally.findings.counts.items())),
+        lines=len(composed.entries),
+        counts=composed.counts(),
+        price_per_label=label.price,
+        usd=round(len(composed.entries) * label.price, 6),
+        saved_usd={rule: round(number * label.price, 6) for rule, number in removed.items()},
+        files=tuple(facts),
+    )
+
+
+def summary(report: BuildReport) -> Iterator[str]:
+    """*report* for a person: what is in it, what went and what that saves."""
+    yield f"{report.read:,} lines read, {report.lines:,} in the manifest: {report.usd:,.2f} USD to label"
+    if report.restored:
+        yield f"  {report.restored:,} brought back by a reviewer"
+    for rule, number in report.removed.items():
+        yield f"  {number:,} out: {rule}, {report.saved_usd[rule]:,.2f} USD saved"
+    for kind, found in report.counts.items():
+        if found and list(found) != [""]:
+            yield f"{kind}: " + ", ".join(f"{name or 'unknown'} {number:,}" for name, number in found.items())

@@ -1,0 +1,190 @@
+"""What a manifest holds, counted in one pass and bounded memory: lines by origin, labels, size and place of boxes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloud.dataset.lines import frame_of
+from cloud.labeling.labels import Box, Example
+from cloud.labeling.output import Record, State
+from edge_agent.errors import NameInvalid
+from edge_agent.segment import DEFAULT_FIELDS, SegmentName
+
+GRID = 48  # cells a side of the map of boxes: finer than what a sheet of paper shows
+SIZES = 50  # steps of 2 % of the picture's side
+NOT_KNOWN, NO_VIDEO = "(not known)", "(no frame of a video)"
+_DIFFERENT = 100_000  # of one kind that are told apart; the rest is counted as one
+REST = "(others)"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a line and the name of its picture tell of where it is from; ``NOT_KNOWN`` where neither does."""
+
+    tag: str
+    video: str
+    camera: str
+    device: str
+    day: str
+    split: str
+
+
+@dataclass(slots=True)
+class BoxStats:
+    """Boxes of one label. Sizes are histograms over shares of the picture's side: how many in each of ``SIZES`` steps.
+
+    ``side`` is the square root of the share of the picture's area. ``unsized``: of pictures whose size no label says.
+    """
+
+    count: int = 0
+    unsized: int = 0
+    width: list[int] = field(default_factory=lambda: [0] * SIZES)
+    height: list[int] = field(default_factory=lambda: [0] * SIZES)
+    side: list[int] = field(default_factory=lambda: [0] * SIZES)
+
+    def add(self, box: Box, example: Example) -> None:
+        self.count += 1
+        if not example.width or not example.height:
+            self.unsized += 1
+            return
+        width, height = (max(0.0, share) for share in (box.width / example.width, box.height / example.height))
+        for counts, share in ((self.width, width), (self.height, height), (self.side, (width * height) ** 0.5)):
+            counts[min(SIZES - 1, int(share * SIZES))] += 1
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counts of lines by origin and state, of labels by name; ``centres``: how many boxes lie where, row by row."""
+
+    lines: int = 0
+    classes: Counter[str] = field(default_factory=Counter)
+    videos: Counter[str] = field(default_factory=Counter)
+    cameras: Counter[str] = field(default_factory=Counter)
+    devices: Counter[str] = field(default_factory=Counter)
+    days: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+    class_splits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    per_picture: Counter[int] = field(default_factory=Counter)
+    boxes: dict[str, BoxStats] = field(default_factory=dict)
+    centres: list[list[int]] = field(default_factory=lambda: [[0] * GRID for _ in range(GRID)])
+
+    def add(self, record: Record, origin: Origin) -> None:
+        self.lines += 1
+        self.states[record.state.value] += 1
+        kinds = (self.classes, self.videos, self.cameras, self.devices, self.days, self.splits)
+        values = (origin.tag, origin.video, origin.camera, origin.device, origin.day, origin.split)
+        for counts, value in zip(kinds, values, strict=True):
+            _count(counts, value)
+        if origin.split != NOT_KNOWN:
+            self.class_splits[origin.tag if origin.tag in self.classes else REST, origin.split] += 1
+        if record.state is State.LABELLED:
+            self._labels(record.example)
+
+    def _labels(self, example: Example) -> None:
+        for label in example.labels or ():
+            _count(self.labels, label.label)
+        if example.boxes is None:
+            return
+        self.per_picture[min(len(example.boxes), 100)] += 1
+        for box in example.boxes:
+            name = box.label if box.label in self.boxes or len(self.boxes) < 1000 else REST
+            self.boxes.setdefault(name, BoxStats()).add(box, example)
+            if example.width and example.height:
+                column = (box.left + box.width / 2) / example.width
+                row = (box.top + box.height / 2) / example.height
+                self.centres[_cell(row)][_cell(column)] += 1
+
+    @property
+    def counts(self) -> Mapping[str, Counter[str]]:
+        """The counts of lines by what a table is made of, those that say something."""
+        found = {
+            "class": self.classes, "split": self.splits, "device": self.devices, "camera": self.cameras,
+            "day": self.days, "video": self.videos,
+        }  # fmt: skip
+        return {name: counts for name, counts in found.items() if set(counts) - {NOT_KNOWN, NO_VIDEO}}
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for programs; only what has been met."""
+        boxes = {
+            name: {"count": one.count, "unsized": one.unsized, "median_side": median(one.side)}
+            for name, one in sorted(self.boxes.items())
+        }
+        return {
+            "lines": self.lines,
+            **{name: dict(sorted(counts.items())) for name, counts in self.counts.items()},
+            "states": dict(self.states),
+            "labels": dict(self.labels.most_common()),
+            "boxes": boxes,
+            "boxes_per_picture": {str(number): self.per_picture[number] for number in sorted(self.per_picture)},
+        }
+
+
+def collect(records: Iterable[Record], fields: Sequence[str] = DEFAULT_FIELDS) -> Stats:
+    """The counts of all *records*; *fields* are the class fields of the project."""
+    stats = Stats()
+    known: dict[str, Origin] = {}
+    for record in records:
+        stats.add(record, origin_of(record, fields, known))
+    return stats
+
+
+def origin_of(record: Record, fields: Sequence[str], known: dict[str, Origin]) -> Origin:
+    """Where the picture of *record* is from: the line's own keys first, then its name. *known* spares parsing twice."""
+    line = record.line
+    frame = frame_of(line.source)
+    stem = frame[0] if frame else ""
+    if stem not in known:
+        if len(known) > _DIFFERENT:
+            known.clear()
+        known[stem] = _named(stem, fields)
+    named = known[stem]
+
+    def told(key: str, other: str) -> str:
+        found = line.fields.get(key)
+        return found if isinstance(found, str) and found else other
+
+    day = told("captured", named.day)
+    return Origin(
+        tag="_".join(record.example.tag.values()) or named.tag,
+        video=named.video,
+        camera=told("camera", named.camera),
+        device=told("device", named.device),
+        day=day[:10] if day != NOT_KNOWN else day,
+        split=told("split", NOT_KNOWN),
+    )
+
+
+def _named(stem: str, fields: Sequence[str]) -> Origin:
+    """What the name of a video tells."""
+    tag, camera, device, day = NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN
+    try:
+        name = SegmentName.parse(stem, fields)
+    except NameInvalid:
+        return Origin(tag, stem or NO_VIDEO, camera, device, day, NOT_KNOWN)
+    take = name.made_by
+    if take is not None:
+        camera, device, day = take.camera, take.device, take.start.date().isoformat()
+    return Origin(str(name.tag), stem, camera, device, day, NOT_KNOWN)
+
+
+def median(histogram: Sequence[int]) -> float | None:
+    """The middle of the step in which the median lies, as a share; None of nothing."""
+    total, passed = sum(histogram), 0
+    for step, number in enumerate(histogram):
+        passed += number
+        if passed * 2 >= total > 0:
+            return (step + 0.5) / len(histogram)
+    return None
+
+
+def _count(counts: Counter[str], value: str) -> None:
+    counts[value if value in counts or len(counts) < _DIFFERENT else REST] += 1
+
+
+def _cell(share: float) -> int:
+    return min(GRID - 1, max(0, int(share * GRID)))

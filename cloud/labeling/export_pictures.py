@@ -1,0 +1,149 @@
+"""Pictures on their way into an export: from a directory or S3, by several threads, each whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cloud.labeling.export_ledger import Copy, Ledger, parts_of
+from cloud.labeling.export_size import size_in
+from edge_agent.errors import EdgeCaptureError, KeyInvalid, ObjectNotFound, Scope
+from edge_agent.store import ObjectStore, open_store
+
+Mode = Literal["copy", "link", "none"]
+
+
+class PictureInvalid(EdgeCaptureError):
+    """The bytes are no picture, or the URI names none."""
+
+    scope = Scope.FILE
+
+
+@dataclass(slots=True)
+class Pictures:
+    """Fetches pictures into *root*. *nearby* is a directory that is looked into before the picture's own store.
+
+    Methods may be called from several threads.
+    """
+
+    root: Path
+    mode: Mode
+    ledger: Ledger
+    nearby: Path | None = None
+    endpoint_url: str | None = None
+    copied: int = 0
+    _stores: dict[str, ObjectStore] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fetch(self, source: str, picture: str, *, needs_size: bool) -> Copy | None:
+        """Have *source* at *picture* below the root; what is known of it, None when nothing had to be looked at.
+
+        A copy that an earlier run left is taken when its size and checksum are right. With mode ``none`` nothing is
+        copied, and the picture is read only for its size. Raises ObjectNotFound, KeyInvalid, PictureInvalid, and what
+        a store raises.
+        """
+        if self.mode == "none":
+            if not needs_size:
+                return None
+            with self._opened(source) as path:
+                return Copy(0, "", *_size(path, source))
+        target = self.root / picture
+        known = self.ledger.copy_of(picture, source, self.mode)
+        if known is not None and _is_whole(target, known):
+            return known
+        with self._opened(source) as path:
+            copy = _place(path, target, source, link=self.mode == "link")
+        with self._lock:
+            self.copied += 1
+        self.ledger.record(picture, source, self.mode, copy)
+        return copy
+
+    @contextmanager
+    def _opened(self, source: str) -> Iterator[Path]:
+        scheme, place = parts_of(source)
+        near = self._near(place)
+        if near is not None:
+            yield near
+        elif scheme in ("", "file"):
+            if not _is_file(Path(place)):
+                raise ObjectNotFound("no such picture", where=source, fix="name the directory with --images")
+            yield Path(place)
+        elif scheme == "s3":
+            bucket, _, key = source[len("s3://") :].partition("/")
+            with self._store(bucket).checkout(key) as path:
+                yield path
+        else:
+            raise PictureInvalid(f"pictures cannot be had by {scheme}:", where=source, fix="have them in a store")
+
+    def _near(self, path: str) -> Path | None:
+        """The file in *nearby* whose path ends as *path* does: the longest such end there is wins."""
+        if self.nearby is None:
+            return None
+        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+        candidates = (self.nearby.joinpath(*parts[start:]) for start in range(len(parts)))
+        return next((candidate for candidate in candidates if _is_file(candidate)), None)
+
+    def _store(self, bucket: str) -> ObjectStore:
+        with self._lock:
+            if bucket not in self._stores:
+                if not bucket:
+                    raise KeyInvalid("names no bucket", fix="write s3://bucket/key")
+                self._stores[bucket] = open_store(f"s3://{bucket}", endpoint_url=self.endpoint_url)
+            return self._stores[bucket]
+
+
+def _is_whole(path: Path, known: Copy) -> bool:
+    try:
+        return path.stat().st_size == known.size and _digest(path) == known.sha256
+    except OSError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than any there can be, a directory that may not be looked into
+        return False
+
+
+def _size(path: Path, source: str) -> tuple[int, int]:
+    try:
+        size = size_in(path)
+    except OSError as error:
+        raise PictureInvalid(f"cannot be read: {error.strerror}", where=source) from error
+    if size is None:
+        raise PictureInvalid("is no picture that can be read", where=source, fix="look at the file, or leave it out")
+    return size
+
+
+def _place(path: Path, target: Path, source: str, *, link: bool) -> Copy:
+    """*path* at *target*, by a hard link if asked and possible; it appears there whole."""
+    width, height = _size(path, source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    with suppress(FileNotFoundError):
+        part.unlink()
+    linked = False
+    if link:
+        with suppress(OSError):  # another file system, or one without links
+            os.link(path.resolve(), part)
+            linked = True
+    if not linked:
+        shutil.copyfile(path, part)
+    copy = Copy(part.stat().st_size, _digest(part), width, height)
+    with suppress(FileNotFoundError):
+        target.unlink()  # two links to one file: a rename of one over the other would leave both
+    part.replace(target)
+    return copy

@@ -1,0 +1,161 @@
+"""A task set for a label tool of one's own: pictures, categories, and a former job's boxes as a start.
+
+::
+
+    Label Studio:  tasks.json to import, config.xml as the labelling interface, images/
+    CVAT:          images/ to upload, labels.json for the task, annotations.xml to upload with a former job's boxes
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from cloud.dataset.findings import Findings
+from cloud.dataset.lines import Line, read_lines
+from cloud.dataset.pictures import Pictures, header_of
+from cloud.dataset.validate_pictures import in_turn
+from cloud.labeling.formats import cvat, label_studio
+from cloud.labeling.formats.base import Task as Kind
+from cloud.labeling.job_create import Prepared
+from cloud.labeling.labels import Example
+from cloud.labeling.output import Choice, parse
+from cloud.labeling.output import Kind as LabelKind
+from cloud.labeling.tasks import Task
+from cloud.labeling.tasks_names import named
+from edge_agent.errors import ConfigInvalid, ObjectConflict
+
+IMAGES, LABELS = "images", "labels.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSet:
+    """What is written: ``pictures`` are names and examples, labelled where a former job's labels are a start."""
+
+    title: str
+    kind: Kind
+    several: bool
+    categories: tuple[str, ...]
+    chained: bool
+
+
+def write_tasks(
+    prepared: Prepared, tool: str, out: Path, images: Path | None = None, endpoint_url: str | None = None
+) -> Iterator[str]:
+    """Write the task set into the new directory *out*, whole or not at all; yields what to do next, line by line.
+
+    Raises ObjectConflict when *out* is there, ConfigInvalid, and what keeps a picture from being read.
+    """
+    settings = prepared.settings
+    if settings.task is Task.VERIFICATION:
+        raise ConfigInvalid(
+            f"task: {tool} has no verification", fix="use 'task: adjustment': the boxes can be mended there"
+        )
+    if out.exists():
+        raise ObjectConflict("is there already", where=str(out), fix="name a new directory: nothing is overwritten")
+    boxes = settings.task in (Task.BOUNDING_BOX, Task.ADJUSTMENT)
+    kind: Kind = "boxes" if boxes else "labels"
+    several = settings.task is Task.MULTI_LABEL
+    chosen = TaskSet(out.name, kind, several, settings.categories, settings.labels is not None)
+    scratch = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        with closing(Pictures(images=images, base=prepared.path.parent, endpoint_url=endpoint_url)) as pictures:
+            (scratch / IMAGES).mkdir(parents=True)
+            examples = _examples(prepared, pictures, scratch / IMAGES)
+            written = (
+                _label_studio(scratch, chosen, examples) if tool == "label-studio" else _cvat(scratch, chosen, examples)
+            )
+        scratch.rename(out)
+    except OSError as error:
+        raise ConfigInvalid(f"cannot be written: {error.strerror}", where=str(out)) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    yield f"{out}: {written:,} pictures"
+    yield from _next_label_studio(out) if tool == "label-studio" else _next_cvat(out, chosen)
+
+
+def _examples(prepared: Prepared, pictures: Pictures, directory: Path) -> Iterator[tuple[str, Example]]:
+    """Each picture once, with its name, stored in *directory*; its labels are the former job's, if any."""
+    choice = Choice(prepared.settings.labels, LabelKind.BOXES)
+    lines = read_lines(prepared.path, Findings(), prepared.manifest)
+    for (line, name), size in in_turn(lambda each: _store(each, pictures, directory), _once(named(lines))):
+        record = parse(line, choice, Findings())
+        width, height = size
+        yield name, replace(record.example, width=width, height=height)
+
+
+def _once(lines: Iterable[tuple[Line, str]]) -> Iterator[tuple[Line, str]]:
+    seen: set[str] = set()
+    for line, name in lines:
+        if name not in seen:
+            seen.add(name)
+            yield line, name
+
+
+def _store(item: tuple[Line, str], pictures: Pictures, directory: Path) -> tuple[int, int]:
+    """Put the picture into *directory*, linked where that can be; its width and height."""
+    line, name = item
+    target, local = directory / name, pictures.local(line.source)
+    header = pictures.header(line.source)
+    if local is not None:
+        with suppress(OSError):  # another file system, or one without links: copied below
+            os.link(local, target)
+            return header.width, header.height
+    body = pictures.read(line.source)
+    target.write_bytes(body)
+    found = header_of(body, len(body)) or header
+    return found.width, found.height
+
+
+def _label_studio(directory: Path, chosen: TaskSet, examples: Iterable[tuple[str, Example]]) -> int:
+    interface = label_studio.config(chosen.kind, chosen.categories, several=chosen.several)
+    (directory / label_studio.CONFIG).write_text(interface, encoding="utf-8")
+    written = 0
+    with label_studio.tasks_file(directory / label_studio.FILE, chosen.kind, "predictions") as tasks:
+        for name, example in examples:
+            start = example if chosen.chained else replace(example, boxes=None, labels=None)
+            tasks.put(start, label_studio.LOCAL + quote(f"{chosen.title}/{IMAGES}/{name}"))
+            written += 1
+    return written
+
+
+def _cvat(directory: Path, chosen: TaskSet, examples: Iterable[tuple[str, Example]]) -> int:
+    shape = "rectangle" if chosen.kind == "boxes" else "tag"
+    labels = [{"name": category, "type": shape, "attributes": []} for category in chosen.categories]
+    (directory / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")
+    written = 0
+    if not chosen.chained:
+        return sum(1 for _ in examples)
+
+    def counted() -> Iterator[tuple[str, Example]]:
+        nonlocal written
+        for each in examples:
+            written += 1
+            yield each
+
+    with (directory / cvat.FILE).open("w", encoding="utf-8") as file:
+        file.writelines(cvat.document(counted(), chosen.categories, chosen.kind, chosen.title))
+    return written
+
+
+def _next_label_studio(out: Path) -> Iterator[str]:
+    root = out.resolve().parent
+    yield (
+        f"start Label Studio with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
+        f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}, add {out.resolve() / IMAGES} as local storage"
+    )
+    yield f"make a project with {out / label_studio.CONFIG} as its interface, then import {out / label_studio.FILE}"
+    yield "when it is labelled: export as JSON, then label fetch NAME --from label-studio --export FILE"
+
+
+def _next_cvat(out: Path, chosen: TaskSet) -> Iterator[str]:
+    yield f"make a CVAT task with {out / LABELS} as its labels (Raw), and the pictures in {out / IMAGES}"
+    if chosen.chained:
+        yield f"upload {out / cvat.FILE} to it as CVAT 1.1 annotations: the former boxes are the start"
+    yield "when it is labelled: export as 'CVAT for images 1.1', then label fetch NAME --from cvat --export FILE"

@@ -1,0 +1,165 @@
+"""The export of a label tool, read back onto the manifest it was made from: an output manifest, as a job's would be."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from cloud.dataset.findings import Finding, Findings
+from cloud.dataset.lines import Line, local_copy, read_lines
+from cloud.labeling.augmented import to_line
+from cloud.labeling.fetch import Tally, compare, publish
+from cloud.labeling.formats.base import size_of
+from cloud.labeling.formats.registry import Readable, format_of
+from cloud.labeling.job import check_attribute
+from cloud.labeling.labels import Example
+from cloud.labeling.output import METADATA, Choice, Kind, parse
+from cloud.labeling.tasks_names import named
+from edge_agent.errors import ConfigInvalid
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What stands in the metadata of each label: which job, of which tool, and when it was read."""
+
+    job: str
+    attribute: str
+    at: datetime
+
+    def metadata(self, kind: Kind) -> dict[str, str]:
+        moment = self.at.replace(tzinfo=None).isoformat(
+            timespec="microseconds"
+        )  # UTC without saying so, as the service
+        return {"type": kind.value, "job-name": self.job, "human-annotated": "yes", "creation-date": moment}
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the tool exported, by source and by picture's name; ``kind`` is that of all of it, ``ids`` of its classes.
+
+    A name that several pictures have is None there: it says nothing.
+    """
+
+    by_source: Mapping[str, Example]
+    by_name: Mapping[str, Example | None]
+    kind: Kind
+    ids: Mapping[str, int]
+
+    def of(self, line: Line, name: str) -> Example | None:
+        return self.by_source.get(line.source) or self.by_name.get(name)
+
+
+def read_back(
+    tool: str, export: Path, manifest: str, origin: Origin, target: str, findings: Findings, endpoint_url: str | None
+) -> tuple[Tally, bool]:
+    """Write the lines of *manifest* with what *export* says of them to *target*; as ``fetching.fetch`` does.
+
+    Findings: those of the format's reader and of ``fetch.compare``; ``unknown_picture``, ``two_answers``.
+    Raises ConfigInvalid, also when the manifest has the attribute already, and what ``fetch.publish`` raises.
+    """
+    try:
+        check_attribute(origin.attribute)
+    except ValueError as error:
+        raise ConfigInvalid(f"--attribute: {error}") from error
+    answers = _read(tool, export, findings)
+    with (
+        local_copy(manifest, endpoint_url) as sent,
+        tempfile.NamedTemporaryFile("w", suffix=".manifest", encoding="utf-8", newline="\n") as file,
+    ):
+        used = _write(file, sent, manifest, answers, origin)
+        file.flush()
+        for source in answers.by_source.keys() - used:
+            what = f"{ascii(source)[:120]} is no picture of {manifest}"
+            findings.add(Finding("unknown_picture", str(export), None, what, "name what was sent", dropped=True))
+        tally = compare(sent, Path(file.name), origin.attribute, findings, (manifest, target))
+        return tally, publish(Path(file.name), target, endpoint_url)
+
+
+def _write(file: IO[str], sent: Path, where: str, answers: Answers, origin: Origin) -> set[str]:
+    """The manifest's lines with their labels; which answers were used. Lines without an answer stay as they are."""
+    used: set[str] = set()
+    metadata = origin.metadata(answers.kind)
+    # What cannot be read was told when it was compared with the export.
+    for line, name in named(read_lines(sent, Findings(), where)):
+        if origin.attribute in line.fields or origin.attribute + METADATA in line.fields:
+            raise ConfigInvalid(
+                f"has labels under '{origin.attribute}' already",
+                where=f"{where}:{line.number}",
+                fix="give another --attribute",
+            )
+        answer = answers.of(line, name)
+        text = line.text
+        if answer is not None:
+            used.add(answer.source)
+            text = _labelled(line, answer, answers, origin.attribute, metadata)
+        file.write(text + "\n")
+    return used
+
+
+def _labelled(line: Line, answer: Example, answers: Answers, attribute: str, metadata: Mapping[str, str]) -> str:
+    bare = parse(line, Choice(None, Kind.OTHER), Findings(), ()).example
+    if answers.kind is not Kind.BOXES and not answer.labels and answers.kind is not Kind.CLASSES:
+        return line.text  # one class was asked for, and none was chosen
+    size = _told_size(line)
+    example = replace(
+        bare,
+        width=answer.width or size[0],
+        height=answer.height or size[1],
+        boxes=answer.boxes if answers.kind is Kind.BOXES else None,
+        labels=answer.labels or () if answers.kind is not Kind.BOXES else None,
+        extra={**bare.extra, attribute + METADATA: dict(metadata)},
+    )
+    return to_line(example, attribute, answers.ids, line.fields)
+
+
+def _told_size(line: Line) -> tuple[int | None, int | None]:
+    """The size of the picture by what former labels of the line say; a tool tells none where it drew nothing."""
+    for value in line.fields.values():
+        sizes = value.get("image_size") if isinstance(value, dict) else None
+        first = sizes[0] if isinstance(sizes, list) and sizes else None
+        if (
+            isinstance(first, dict)
+            and (width := size_of(first.get("width")))
+            and (height := size_of(first.get("height")))
+        ):
+            return width, height
+    return None, None
+
+
+def _read(tool: str, export: Path, findings: Findings) -> Answers:
+    """All answers of the export, in memory: of a hundred thousand pictures, tens of megabytes."""
+    reader = format_of(Readable(tool)).read
+    if reader is None:
+        raise ConfigInvalid(f"{tool} cannot be read")
+    by_source: dict[str, Example] = {}
+    by_name: dict[str, Example | None] = {}
+    for found in reader(export, findings):
+        example, name = found.example, found.picture.rpartition("/")[2]
+        if example.boxes is None and example.labels is None:
+            continue
+        if example.source in by_source:
+            what = f"{ascii(example.source)[:120]} has two answers; the last one is taken"
+            findings.add(Finding("two_answers", found.where, found.line, what))
+        known = by_name.get(name, example)
+        by_name[name] = example if known is not None and known.source == example.source else None
+        by_source[example.source] = example
+    every = list(by_source.values())
+    kind = _kind(every)
+    names = sorted(set(_classes(every, kind)))
+    return Answers(by_source, by_name, kind, {name: index for index, name in enumerate(names)})
+
+
+def _kind(examples: list[Example]) -> Kind:
+    """Boxes unless there are only classes of pictures; several classes as soon as one picture has two."""
+    if any(example.boxes for example in examples) or not any(example.labels for example in examples):
+        return Kind.BOXES
+    return Kind.CLASSES if any(len(example.labels or ()) > 1 for example in examples) else Kind.CLASS
+
+
+def _classes(examples: list[Example], kind: Kind) -> Iterator[str]:
+    for example in examples:
+        yield from (each.label for each in (example.boxes if kind is Kind.BOXES else example.labels) or ())

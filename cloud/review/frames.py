@@ -1,0 +1,260 @@
+"""The frames of a data set under review: what the indices tell, and the decisions in ``overrides/``."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+from pydantic import ValidationError
+
+from cloud.dataset import layout, overrides
+from cloud.dataset.findings import Finding, Findings
+from cloud.dataset.index import Claim, FrameFacts, VideoIndex
+from cloud.dataset.lines import frame_of
+from cloud.dataset.overrides import Decision, Overrides
+from cloud.review.catalogue import Decided, Item, Word
+from cloud.review.web.thumbs import media_type
+from edge_agent.clock import Clock
+from edge_agent.errors import EdgeCaptureError, IntegrityMismatch, ObjectConflict, ObjectNotFound
+from edge_agent.segment import format_moment
+from edge_agent.store import ObjectStore
+
+THREADS = 8  # reading and writing at once; on S3 nearly all of the time is waiting
+_FSCK = "run edge-cloud fsck"
+_AHEAD = 48  # videos read before they are asked for: bounds the memory
+
+
+@dataclass(slots=True)
+class _Video:
+    """What must be remembered of a video that was read: its version, its pictures, what was decided."""
+
+    etag: str
+    keys: dict[int, str]
+    decisions: dict[int, Decided]
+
+
+@dataclass(slots=True)
+class _Known:
+    videos: dict[str, _Video] = field(default_factory=dict)
+    etags: dict[str, str] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    complained: set[str] = field(default_factory=set)
+
+
+class FrameCatalogue:
+    """The :class:`~cloud.review.catalogue.Catalogue` of the data set in *store*: a group is a video, in key order."""
+
+    def __init__(self, store: ObjectStore, clock: Clock, title: str) -> None:
+        self._store = store
+        self._clock = clock
+        self._title = title
+        self._lock = threading.Lock()
+        self._known = _Known()
+
+    @property
+    def title(self) -> str:
+        return self._title
+
+    def findings(self) -> Findings:
+        with self._lock:
+            return copy.deepcopy(self._known.findings)
+
+    def groups(self) -> Iterator[Sequence[Item]]:
+        etags = {layout.stem_of(info.key): info.etag for info in self._store.list(overrides.OVERRIDES)}
+        with self._lock:
+            self._known.etags.update(etags)
+        keys = (info.key for info in self._store.list(layout.INDEX) if info.key.endswith(layout.RECORD_SUFFIX))
+        pool = ThreadPoolExecutor(THREADS, "index")
+        waiting: deque[Future[list[Item]]] = deque()
+        try:
+            waiting.extend(pool.submit(self._video, key, etags) for key in islice(keys, _AHEAD))
+            while waiting:
+                items = waiting.popleft().result()
+                waiting.extend(pool.submit(self._video, key, etags) for key in islice(keys, 1))
+                if items:
+                    yield items
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def check_pictures(self) -> None:
+        """Find every picture that an index names and that is not there. Lists all frames: minutes on a large set."""
+        there = {info.key for info in self._store.list(layout.FRAMES)}
+        with self._lock:
+            videos = list(self._known.videos.items())
+        for stem, video in videos:
+            for index, key in video.keys.items():
+                if key not in there:
+                    self._missing(f"{stem}_{index:06d}", key)
+
+    def picture(self, item: str) -> tuple[bytes, str]:
+        stem, index = self._place(item)
+        key = self._known.videos[stem].keys[index]
+        try:
+            found = self._store.get(key)
+        except ObjectNotFound:
+            self._missing(item, key)
+            raise
+        if media_type(found.body) is None:
+            self._complain(item, Finding("no_picture", self._store.uri(key), None, "holds no picture", _FSCK))
+        return found.body, found.info.content_type
+
+    def decide(self, changes: Mapping[str, Word | None], by: str) -> Mapping[str, Decided]:
+        at = format_moment(self._clock.now())
+        wanted: dict[str, dict[int, Decision | None]] = {}
+        for item, word in changes.items():
+            stem, index = self._place(item)
+            decision = None if word is None else Decision(decision=word, by=by, at=at)
+            wanted.setdefault(stem, {})[index] = decision
+        standing: dict[str, Decided] = {}
+        errors: list[EdgeCaptureError] = []
+
+        def write(stem: str) -> None:
+            try:
+                after = overrides.decide(self._store, stem, self._known.videos[stem].etag, wanted[stem])
+            except EdgeCaptureError as error:
+                errors.append(error)
+                return
+            standing.update(_named(stem, self._remember(stem, after)))
+
+        _at_once(write, list(wanted))
+        if errors:
+            raise errors[0]
+        return standing
+
+    def news(self) -> Mapping[str, Decided | None]:
+        now = {layout.stem_of(info.key): info.etag for info in self._store.list(overrides.OVERRIDES)}
+        with self._lock:
+            before, videos = self._known.etags, set(self._known.videos)
+            changed = [stem for stem in {*now, *before} if now.get(stem) != before.get(stem) and stem in videos]
+            self._known.etags = now
+        found: dict[str, Decided | None] = {}
+
+        def read(stem: str) -> None:
+            former = dict(self._known.videos[stem].decisions)
+            after = self._decisions(stem, self._known.videos[stem].etag)
+            with self._lock:
+                self._known.videos[stem].decisions = after
+            different = {index for index in {*former, *after} if former.get(index) != after.get(index)}
+            found.update({f"{stem}_{index:06d}": after.get(index) for index in different})
+
+        _at_once(read, changed)
+        return found
+
+    # -- one video -------------------------------------------------------------------------------------------------
+
+    def _video(self, key: str, decided: Mapping[str, str]) -> list[Item]:
+        """The items of the video with that index key; none, and a finding, when it cannot be read."""
+        stem = layout.stem_of(key)
+        try:
+            body = self._store.get(key).body
+        except ObjectNotFound:
+            return []  # deleted since it was listed
+        except (ObjectConflict, IntegrityMismatch) as error:
+            self._add(Finding("damaged_index", error.where or key, None, error.what, error.fix, dropped=True))
+            return []
+        index = VideoIndex.from_json(body)
+        if index is None:
+            self._add(_unusable(self._store.uri(key), body))
+            return []
+        decisions = self._decisions(stem, index.video.etag) if stem in decided else {}
+        with self._lock:
+            keys = {frame.index: frame.key for frame in index.frames}
+            self._known.videos[stem] = _Video(index.video.etag, keys, decisions)
+        tag = "_".join(index.segment.class_.values())
+        camera = "-".join(part for part in (index.segment.device, index.segment.camera) if part)
+        return [_item(stem, tag, camera, frame, decisions.get(frame.index)) for frame in index.frames]
+
+    def _decisions(self, stem: str, etag: str) -> dict[int, Decided]:
+        """What was decided on this version of the video; a file that cannot be read is a finding."""
+        where = self._store.uri(overrides.key_of(stem))
+        try:
+            found = overrides.stored(self._store, stem)
+        except (ObjectConflict, IntegrityMismatch) as error:
+            self._add(Finding("damaged_decisions", where, None, error.what, error.fix, dropped=True))
+            return {}
+        if found is None:
+            return {}
+        if found.video != etag and found.decisions:
+            what = f"holds {len(found.decisions)} decisions on another version of the video"
+            self._add(Finding("outdated_decisions", where, None, what, "decide anew", dropped=True))
+            return {}
+        return _decided(found)
+
+    def _remember(self, stem: str, after: Overrides) -> dict[int, Decided]:
+        decisions = _decided(after)
+        with self._lock:
+            self._known.videos[stem].decisions = decisions
+        return decisions
+
+    def _place(self, item: str) -> tuple[str, int]:
+        """Video and ordinal of an item that is there. Raises ObjectNotFound."""
+        place = frame_of(f"{item}.jpg")
+        with self._lock:
+            video = self._known.videos.get(place[0]) if place else None
+        if place is None or video is None or place[1] not in video.keys:
+            raise ObjectNotFound("no such frame", where=ascii(item)[:120])
+        return place
+
+    def _missing(self, item: str, key: str) -> None:
+        self._complain(item, Finding("missing_picture", self._store.uri(key), None, "the picture is not there", _FSCK))
+
+    def _complain(self, item: str, finding: Finding) -> None:
+        """Add *finding*, the first time that something is wrong with *item*."""
+        with self._lock:
+            if item not in self._known.complained:
+                self._known.complained.add(item)
+                self._known.findings.add(finding)
+
+    def _add(self, finding: Finding) -> None:
+        with self._lock:
+            self._known.findings.add(finding)
+
+
+def _item(stem: str, tag: str, camera: str, frame: FrameFacts, decision: Decided | None) -> Item:
+    name = f"{stem}_{frame.index:06d}"
+    return Item(
+        id=name,
+        group=stem,
+        name=name,
+        tag=tag,
+        verdict=frame.verdict,
+        reasons=frame.reasons,
+        scores=frame.scores,
+        time=frame.time,
+        at=frame.at,
+        camera=camera,
+        decision=decision,
+    )
+
+
+def _unusable(where: str, body: bytes) -> Finding:
+    try:
+        Claim.model_validate_json(body)
+    except ValidationError:
+        return Finding("damaged_index", where, None, "holds no index of a video", _FSCK, dropped=True)
+    what, fix = "the video is still being processed, or was when a worker died", "wait, or run edge-cloud extract again"
+    return Finding("unfinished_video", where, None, what, fix, dropped=True)
+
+
+def _decided(found: Overrides) -> dict[int, Decided]:
+    return {index: Decided(word.decision, word.by) for index, word in found.decisions.items()}
+
+
+def _named(stem: str, decisions: Mapping[int, Decided]) -> dict[str, Decided]:
+    return {f"{stem}_{index:06d}": decided for index, decided in decisions.items()}
+
+
+def _at_once(work: Callable[[str], None], stems: Sequence[str]) -> None:
+    """*work* for each of *stems*, on threads where there are several; the first error after all have ended."""
+    if len(stems) <= 1:
+        for stem in stems:
+            work(stem)
+        return
+    with ThreadPoolExecutor(min(THREADS, len(stems)), "decisions") as pool:
+        for done in [pool.submit(work, stem) for stem in stems]:
+            done.result()
