@@ -204,7 +204,7 @@ def main() -> None:
         "again": lambda root: again(root, tools, (40 if quick else 100) * MIB, 20e6),
         "goodput": lambda root: goodput(root, tools, 6_000_000 if quick else 24_000_000),
         "cpu": lambda root: cpu(root, tools, (256 if quick else 1024) * MIB, 1 if quick else 3),
-        "latency": lambda root: latency(root, 50 if quick else 200, 2 if quick else 5),
+        "latency": lambda root: latency(root, 50 if quick else 200, 2 if quick else 20),
         "small": lambda root: small(root, 200 if quick else 1000, 1 if quick else 3),
         "memory": lambda root: memory(root, 10_000 if quick else 100_000),
     }

@@ -245,12 +245,12 @@ def _xml(name: str, content: str) -> Reply:
     return 200, {"Content-Type": "application/xml"}, text.encode()
 
 
-async def main(log: Path, port: int) -> None:
+async def main(log: Path, port: int, host: str) -> None:
     with log.open("a", encoding="utf-8") as file:
-        server = await asyncio.start_server(Stub(file).serve, "127.0.0.1", port, limit=_READ)
+        server = await asyncio.start_server(Stub(file).serve, host, port, limit=_READ)
         print(server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))

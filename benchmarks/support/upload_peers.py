@@ -136,16 +136,16 @@ class Stub:
 
 
 @contextmanager
-def stub(root: Path, *, before: Sequence[str] = (), port: int = 0) -> Iterator[Stub]:
+def stub(root: Path, *, before: Sequence[str] = (), port: int = 0, host: str = "127.0.0.1") -> Iterator[Stub]:
     """A stub server, as long as the block lasts; *before* is what its command is run under."""
     root.mkdir(parents=True, exist_ok=True)
     log = root / "requests.jsonl"
     log.touch()
-    command = [*before, sys.executable, str(ROOT / "benchmarks" / "support" / "s3_stub.py"), str(log), str(port)]
+    command = [*before, sys.executable, str(ROOT / "benchmarks" / "support" / "s3_stub.py"), str(log), str(port), host]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield Stub(f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid, log)
+            yield Stub(f"http://{host}:{int(process.stdout.readline())}", process.pid, log)
         finally:
             process.kill()
 

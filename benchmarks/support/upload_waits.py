@@ -7,8 +7,11 @@ import random
 import signal
 import statistics
 import subprocess
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped, unused-ignore]
@@ -28,10 +31,13 @@ def latency(root: Path, count: int, returns: int) -> None:
         ("rename into ready/, most", f"{ordered[-1]:.1f} ms", ""),
     ]
     if os.geteuid() == 0:
-        found = sorted(link_returns(root, returns))
-        most = found[-1]
-        rows.append((f"link returns, {returns} times, median", f"{statistics.median(found):.2f} s", ""))
-        rows.append((f"link returns, {returns} times, most", f"{most:.2f} s", against(round(most, 2), 2)))
+        chance = random.Random(3)
+        for kind, outage in OUTAGES.items():
+            outages = [(chance.choice((0, 0.5, 2)), chance.uniform(0.5, 12)) for _ in range(returns)]
+            found = sorted(link_returns(root, outage, outages))
+            most = found[-1]
+            rows.append((f"{kind}, {returns} returns, median", f"{statistics.median(found):.2f} s", ""))
+            rows.append((f"{kind}, {returns} returns, most", f"{most:.2f} s", against(round(most, 2), 2)))
     else:
         rows.append(("link returns", "not measured", "a network namespace needs root"))
     table(f"To the first byte on the wire, {count} files one at a time", ("what", "measured", "target"), rows)
@@ -61,36 +67,75 @@ def renames(root: Path, count: int) -> list[float]:
     return [(first[stem] - at) * 1000 for stem, at in published.items()]
 
 
-def link_returns(root: Path, times: int) -> list[float]:
-    """Seconds from the return of the agent's network to the first byte, in a network namespace of its own.
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """How a link goes away and returns: shell commands at the server's end; ``$NS`` is the agent's namespace."""
 
-    Server and agent share the namespace's loopback; it goes down together with a virtual Ethernet pair, whose return
-    is what the kernel tells of.
+    begin: str
+    end: str
+
+
+_SERVER, _AGENT = "198.18.0.1", "198.18.0.2"
+_MAC, _ANOTHER = "02:00:00:00:00:01", "02:00:00:00:00:09"
+OUTAGES = {
+    "link down and up": Outage("ip -n $NS link set w0 down", "ip -n $NS link set w0 up"),
+    # Nothing goes down, nobody tells, nothing is refused: as behind a modem that has lost its network.
+    "silent black hole": Outage(
+        f"ip -n $NS neigh replace {_SERVER} lladdr {_MAC} dev w0 nud permanent; ip link set w1 address {_ANOTHER}",
+        f"ip link set w1 address {_MAC}",
+    ),
+    # What was connected before comes from an address that this box has no more.
+    "another address": Outage(
+        "ip -n $NS addr flush dev w0", "ip -n $NS addr add 198.18.0.$((3 + $(date +%s) % 200))/24 dev w0"
+    ),
+}
+_JOINED = (
+    f"ip link set lo up; ip link add w1 address {_MAC} type veth peer name w0; ip link set w0 netns $NS; "
+    f"ip addr add {_SERVER}/24 dev w1; ip link set w1 up; ip -n $NS addr add {_AGENT}/24 dev w0; "
+    'ip -n $NS link set lo up; ip -n $NS link set w0 up; exec "$@"'
+)
+
+
+@contextmanager
+def _namespace() -> Iterator[str]:
+    name = f"edge-bench-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def link_returns(root: Path, outage: Outage, outages: Sequence[tuple[float, float]]) -> list[float]:
+    """Seconds from the return of the agent's network to the first byte at the server, each in a namespace of its own.
+
+    *outages*: seconds from the loss of the link until a segment is finished, and from then until the link returns.
     """
-    chance = random.Random(3)
-    up = "ip link set lo up; ip link add w0 type veth peer name w1; ip addr add 198.18.0.1/30 dev w0"
-    ready = f'{up}; ip link set w0 up; ip link set w1 up; exec "$@"'
-    spool = fresh_spool(root / "return-spool")
+    root = Path(tempfile.mkdtemp(dir=root))
+    spool = fresh_spool(root / "spool")
     found = []
-    with stub(root / "return", before=["unshare", "-n", "sh", "-c", ready, "sh"]) as server:
-        inside = ["nsenter", f"--net=/proc/{server.pid}/ns/net"]
+    with _namespace() as name:
+        joined = ["unshare", "-n", "env", f"NS={name}", "sh", "-c", _JOINED, "sh"]
+        with stub(root / "stub", before=joined, host=_SERVER) as server:
 
-        def all_links(state: str) -> float:
-            order = "; ".join(f"ip link set {name} {state}" for name in ("lo", "w0", "w1"))
-            at = time.monotonic()
-            subprocess.run([*inside, "sh", "-c", order], check=True)
-            return at
+            def order(command: str) -> float:
+                at = time.monotonic()
+                inside = ["nsenter", f"--net=/proc/{server.pid}/ns/net", "env", f"NS={name}"]
+                subprocess.run([*inside, "sh", "-c", command], check=True)
+                return at
 
-        with agent(spool, server.url, before=inside):
-            publish(spool, 0, b"warm")
-            wait_for(lambda: server.stored() == 1, "the first upload")
-            for number in range(1, times + 1):
-                all_links("down")
-                segment, _ = publish(spool, number, b"x" * 1000 + str(number).encode())
-                time.sleep(chance.uniform(3, 9))
-                at = all_links("up")
-                wait_for(lambda: segment.name.stem in _first_bytes(server.requests()), "the link's return", 60)  # noqa: B023
-                found.append(_first_bytes(server.requests())[segment.name.stem] - at)
+            with agent(spool, server.url, before=["ip", "netns", "exec", name]):
+                publish(spool, 0, b"warm")
+                wait_for(lambda: server.stored() == 1, "the first upload")
+                for number, (idle, waiting) in enumerate(outages, start=1):
+                    order(outage.begin)
+                    time.sleep(idle)
+                    segment, _ = publish(spool, number, b"x" * 1000 + str(number).encode())
+                    time.sleep(waiting)
+                    at = order(outage.end)
+                    stem = segment.name.stem
+                    wait_for(lambda: stem in _first_bytes(server.requests()), "the link's return", 60)  # noqa: B023
+                    found.append(_first_bytes(server.requests())[stem] - at)
     return found
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from edge_agent.errors import EdgeCaptureError, IntegrityMismatch
 from edge_agent.store.base import BLOCK, Body, Checksum, FileSlice
-from edge_agent.store.checksum import CHUNK, checksums, ended
+from edge_agent.store.checksum import CHUNK, READ, checksums, ended
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 class _Stopped(BaseException):
@@ -22,8 +26,45 @@ class _Stopped(BaseException):
         self.error = error
 
 
+class _Slice(io.RawIOBase):
+    """*size* bytes of the open file *descriptor* from *offset* on; ends early, and says no more, where it fails.
+
+    Native code that signs passes no error on: sending will meet it again.
+    """
+
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._offset = offset
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        wanted = memoryview(buffer)[: max(0, self._size - self._position)]
+        try:
+            got = os.preadv(self._descriptor, [wanted], self._offset + self._position) if wanted else 0
+        except OSError:
+            return 0
+        self._position += got
+        return got
+
+
 class FileBody:
-    """A part of an open file as the library reads it. ``pace`` is called for what is read to be sent, and only then."""
+    """A part of an open file as the library reads it. ``pace`` is called for what is read to be sent, and only then.
+
+    ``readinto1`` is what awscrt's signer prefers to ``read``, and calls for every 4 KiB: 262,144 times a GiB.
+    """
 
     def __init__(
         self, descriptor: int, path: Path, offset: int, size: int, pace: Callable[[int], object] | None
@@ -35,7 +76,8 @@ class FileBody:
         self._pace = pace
         self._position = 0
         self._sending = False
-        self._ahead, self._ahead_at = b"", 0
+        self._signed = io.BufferedReader(_Slice(descriptor, offset, size), READ)
+        self.readinto1 = self._signed.readinto1
 
     def __len__(self) -> int:
         return self._size
@@ -48,12 +90,12 @@ class FileBody:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = base + offset
         self._sending = False
+        self._signed.seek(self._position)
         return self._position
 
     def send(self) -> None:
         """From here on reading is sending."""
         self._sending = True
-        self._ahead = b""
 
     def read(self, size: int = -1) -> bytes:
         """For the library. What is sent comes in pieces of ``BLOCK`` bytes, whatever *size* is asked for.
@@ -62,7 +104,7 @@ class FileBody:
         """
         try:
             if not self._sending:
-                return self._look(size)
+                return self._take(self._size if size < 0 else size)
             length = min(BLOCK, self._size - self._position)
             if length and self._pace is not None:
                 self._pace(length)
@@ -72,23 +114,10 @@ class FileBody:
                 raise _Stopped(error) from error
             return b""  # signing is done by native code that passes no error on; sending will meet it again
 
-    def _look(self, size: int) -> bytes:
-        """What signing asks for, 4 KiB at a time: served from a block read at once."""
-        if not 0 <= size < BLOCK:
-            return self._take(self._size if size < 0 else size)
-        start = self._position - self._ahead_at
-        if not 0 <= start < len(self._ahead):
-            start, self._ahead_at = 0, self._position
-            self._ahead = self._take(BLOCK)
-            self._position = self._ahead_at
-        chunk = self._ahead[start : start + size]
-        self._position += len(chunk)
-        return chunk
-
     def chunks(self) -> Iterator[bytes]:
         """Everything, from the start; afterwards it stands at the start again."""
         self.seek(0)
-        while chunk := self._take(CHUNK):
+        while chunk := self._take(READ):
             yield chunk
         self.seek(0)
 

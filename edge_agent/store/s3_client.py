@@ -13,7 +13,7 @@ from edge_agent.errors import KeyInvalid
 from edge_agent.store.base import ChecksumName, check_key
 from edge_agent.store.checksum import ALGORITHM, MD5, SHA256
 from edge_agent.store.s3_body import begin_sending
-from edge_agent.store.s3_errors import refuse_strange_redirects, translate, translated, wants_new_keys
+from edge_agent.store.s3_errors import begin_only_once, refuse_strange_redirects, translate, translated, wants_new_keys
 
 if TYPE_CHECKING:
     import boto3
@@ -105,6 +105,7 @@ class S3Connection:
         )
         client = session.client("s3", region_name=region, endpoint_url=self._endpoint_url, config=config)
         client.meta.events.register_first("needs-retry.s3", refuse_strange_redirects)
+        client.meta.events.register_first("needs-retry.s3", begin_only_once)
         client.meta.events.register_last("request-created.s3", begin_sending)
         client.meta.events.register("needs-retry.s3", partial(self._keys_refused, client))
         return client

@@ -201,6 +201,15 @@ def refuse_strange_redirects(response: tuple[Any, dict[str, Any]] | None, **_: o
         raise ResponseParserError(f"redirected by something that is no object store ({response[0].status_code})")
 
 
+def begin_only_once(operation: Any, caught_exception: Exception | None = None, **_: object) -> None:
+    """For the client's event ``needs-retry.s3``, first in line: a begun upload whose reply was lost is not begun again.
+
+    The library would leave two, one of which nobody knows; whoever called looks for it before trying again.
+    """
+    if caught_exception is not None and operation.name == "CreateMultipartUpload":
+        raise caught_exception
+
+
 @contextmanager
 def translated(where: str) -> Iterator[None]:
     """Raise what botocore, boto3 and urllib3 raise inside the block as errors of ours."""

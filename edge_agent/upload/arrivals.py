@@ -57,8 +57,8 @@ class Arrivals:
     def scan(self) -> Iterator[None]:
         """The rescan, in steps of some milliseconds; what happens between two of them is no matter."""
         self._ledger.recovered(self._now(), self._in_flight())
-        # A ledger that knows nothing may be a lost one: then the store may have any of what is there.
-        self._perhaps_stored = self._ledger.is_empty()
+        # A ledger that has not seen all may be in place of a lost one: then the store may have any of what is there.
+        self._perhaps_stored = not self._ledger.is_whole()
         if not self._begun:
             yield from self._begin()
         unknown: list[str] = []
@@ -81,7 +81,9 @@ class Arrivals:
         self._account(gone)
         yield
         self._settle_known()
-        self._perhaps_stored = False
+        if self._perhaps_stored:
+            self._ledger.scanned(self._now())
+            self._perhaps_stored = False
 
     def arrived(self, name: str) -> None:
         """Take the file *name* in, of which the watcher heard."""

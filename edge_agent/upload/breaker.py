@@ -13,7 +13,10 @@ from edge_agent.upload.retry import link_delay
 
 
 class Breaker:
-    """Used by one thread, but for :meth:`hurry`. Moments in monotonic seconds."""
+    """Used by one thread, but for :meth:`hurry`. Moments in monotonic seconds.
+
+    What was begun before the link returned may still fail after that: a hurry lasts until something is tried after it.
+    """
 
     def __init__(self, draw: Callable[[], float] = random.random) -> None:
         self._draw = draw
@@ -27,8 +30,7 @@ class Breaker:
         return self._failures > 0
 
     def trip(self, now: float) -> float:
-        """A try failed; seconds until the next."""
-        self._hurried.clear()
+        """A try failed; seconds until the next, unless somebody hurries."""
         self._failures += 1
         delay = link_delay(self._failures, self._draw)
         self._retry_at = now + delay
@@ -42,12 +44,19 @@ class Breaker:
         """The link may be back: the next try is due at once, and the delays begin anew. From any thread."""
         self._hurried.set()
 
-    def seconds_left(self, now: float) -> float:
-        """Until something may be tried; 0: now."""
-        if not self.is_open:
-            return 0.0
+    @property
+    def is_hurried(self) -> bool:
+        """Whether nothing has been tried since the last hurry."""
+        return self._hurried.is_set()
+
+    def trying(self) -> None:
+        """Something is tried now."""
         if self._hurried.is_set():
             self._hurried.clear()
-            self._failures = 1  # still open, but it was another outage that had made the delays long
-            self._retry_at = now
+            self._failures = min(self._failures, 1)  # it was another outage that had made the delays long
+
+    def seconds_left(self, now: float) -> float:
+        """Until something may be tried; 0: now."""
+        if not self.is_open or self._hurried.is_set():
+            return 0.0
         return max(0.0, self._retry_at - now)

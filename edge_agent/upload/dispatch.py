@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from edge_agent.clock import Clock
 from edge_agent.errors import DiskFull, EdgeCaptureError, Scope, SpoolUnusable, StoreError
 from edge_agent.spool import Spool
-from edge_agent.store.base import ObjectStore
 from edge_agent.upload import concurrency
 from edge_agent.upload.arrivals import Arrivals
 from edge_agent.upload.concurrency import Streams
@@ -36,33 +35,32 @@ Ended = Finished[Row, Delivered]
 
 
 class Dispatch:
-    """Hands out what is due in *ledger* to threads that send it. All methods are for the loop's thread."""
+    """Hands out what is due in *ledger* to threads that send it. All methods are for the loop's thread.
+
+    What was left hanging by an earlier :meth:`open` may still use its sender: each has one of its own, *new_sender*'s.
+    """
 
     def __init__(
         self,
         spool: Spool,
-        store: ObjectStore,
         ledger: Ledger,
         clock: Clock,
-        device: str,
-        fields: tuple[str, ...],
         limits: Limits,
         link: Link,
         report: Reporter,
         arrivals: Arrivals,
         wake: threading.Event,
+        new_sender: Callable[[], Sender],
     ) -> None:
         self._spool = spool
-        self._store = store
         self._ledger = ledger
         self._clock = clock
-        self._device = device
-        self._fields = fields
         self._limits = limits
         self._link = link
         self._report = report
         self._arrivals = arrivals
         self._wake = wake
+        self._new_sender = new_sender
         self._sender: Sender | None = None
         self._workers: Workers[Row, Delivered] | None = None
         self._streams = Streams()
@@ -76,9 +74,7 @@ class Dispatch:
     @contextmanager
     def open(self) -> Iterator[None]:
         """Threads to send with while the block lasts. At its end what they have in hand is returned, to go on later."""
-        sender = self._sender = Sender(
-            self._spool, self._store, self._ledger, self._clock, self._device, self._fields, self._limits
-        )
+        sender = self._sender = self._new_sender()
         workers = self._workers = Workers("upload", sender.send, self._wake.set, self._clock, at_once=AHEAD_FILES // 2)
         self.in_flight.clear()
         self._probe = ""
@@ -114,12 +110,7 @@ class Dispatch:
             self._return(workers.take_back())
             return
         if self._link.breaker.is_open:
-            if self._probe not in self.in_flight:
-                self._return(workers.take_back())
-                # Whatever hung since before the link was lost takes nobody's place.
-                workers.allow(workers.running + 1)
-                self._hand_out(1)
-                self._probe = next(reversed(self.in_flight), "")
+            self._try_one(workers)
             return
         # One that hangs, in the store or on the way, holds nobody up; but no more are begun than could do any good.
         streams = self._streams.limit + min(sender.stalled(), concurrency.MOST_STREAMS)
@@ -133,8 +124,19 @@ class Dispatch:
         if not self.in_flight:
             self._streams = concurrency.idle(self._streams)
 
-    def _hand_out(self, count: int, *, ahead: int = 0, first: bool = False) -> None:
-        """Begin *count* rows, and up to *ahead* more of the small ones."""
+    def _try_one(self, workers: Workers[Row, Delivered]) -> None:
+        """Send one segment to see whether the link is back, unless one is under way since it was last said to be."""
+        hurried = self._link.breaker.is_hurried and workers.running < concurrency.MOST_STREAMS
+        if self._probe in self.in_flight and not hurried:
+            return
+        self._return(workers.take_back())
+        # Whatever hung since before the link was lost takes nobody's place.
+        workers.allow(workers.running + 1)
+        if self._hand_out(1):
+            self._probe = next(reversed(self.in_flight))
+
+    def _hand_out(self, count: int, *, ahead: int = 0, first: bool = False) -> bool:
+        """Begin *count* rows, and up to *ahead* more of the small ones; whether there were any."""
         count = max(0, count)
         most = count + ahead
         now = self._now()
@@ -148,15 +150,17 @@ class Dispatch:
             extra += row.size if len(chosen) >= count else 0
             chosen.append(row)
         if not chosen:
-            return
+            return False
         with self._ledger.together():
             for row in chosen:
                 self._ledger.uploading(row.stem, now)
+        self._link.breaker.trying()
         self._turn += len(chosen)
         self._streams = concurrency.begun(self._streams, self._clock.monotonic())
         self.in_flight.update((row.stem, row) for row in chosen)
         if self._workers is not None:
             self._workers.give(chosen, first=first)
+        return True
 
     def _return(self, rows: list[Row]) -> None:
         """Let what was handed out and not begun be as it was."""

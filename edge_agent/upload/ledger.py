@@ -62,6 +62,7 @@ class Ledger:
             self.torn = schema.set_aside(path)
             self._connection = opened.enter_context(closing(schema.connect(path)))
             schema.prepare(self._connection)
+            schema.reserve(self._connection)
             self._opened = opened.pop_all()
         self.unfinished = UnfinishedUploads(self._using, self._changing)
         self.history = History(self._using, self._changing)
@@ -90,9 +91,10 @@ class Ledger:
             if self._open_batch:
                 yield connection
                 return
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                yield connection
+            with schema.making_do(connection):
+                connection.execute("BEGIN IMMEDIATE")
+                with connection:
+                    yield connection
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -106,10 +108,15 @@ class Ledger:
 
     # -- what waits ------------------------------------------------------------------------------------------------
 
-    def is_empty(self) -> bool:
-        """Whether it has never heard of a segment: new, or begun anew after damage."""
+    def is_whole(self) -> bool:
+        """Whether it has heard of all that is in ``ready/``: a new one has not, nor one begun anew after damage."""
         with self._using() as connection:
-            return connection.execute("SELECT 1 FROM segments LIMIT 1").fetchone() is None
+            return connection.execute("SELECT 1 FROM scanned").fetchone() is not None
+
+    def scanned(self, now: float) -> None:
+        """Everything in ``ready/`` was seen: from here on, what it does not know was never sent."""
+        with self._changing() as connection:
+            connection.execute("INSERT OR REPLACE INTO scanned VALUES (1, ?)", (now,))
 
     def waiting(self) -> Iterator[str]:
         """The stem of every segment that should be in ``ready/``, however many; other threads get their turn between.

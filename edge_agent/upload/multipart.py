@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -42,6 +42,8 @@ class InParts:
     def noted(self, stem: str, prepared: Prepared) -> Unfinished | None:
         """The upload that the ledger knows of; one of another file is given up."""
         upload = self._unfinished.of(stem)
+        if upload is not None and not upload.upload_id:
+            upload = self._asked_for(upload)
         if upload is None or upload.is_of(prepared):
             return upload
         self._give_up(upload)
@@ -49,17 +51,34 @@ class InParts:
 
     def adopted(self, stem: str, prepared: Prepared) -> Unfinished | None:
         """An upload that the ledger lost, found in the store: its parts, and there are some, are all the file's."""
+        for upload_id, parts in self._pending(prepared.key):
+            size = part_size_of(parts, prepared.size)
+            if size is not None and _are_of(parts, size, prepared):
+                return self._note(stem, prepared, upload_id, size)
+        return None
+
+    def _asked_for(self, upload: Unfinished) -> Unfinished | None:
+        """*upload* as the store has begun it, of which nobody heard: one to its key, without any part.
+
+        It may as well be another agent's who has just begun: nothing is aborted for that reason. With two of them in
+        one upload, a completion is refused to whoever's parts were replaced, and he begins anew.
+        """
+        for upload_id, parts in self._pending(upload.key):
+            if not parts and not self._unfinished.is_known(upload_id):
+                found = replace(upload, upload_id=upload_id)
+                self._unfinished.begun(found, self._now())
+                return found
+        return None
+
+    def _pending(self, key: str) -> Iterator[tuple[str, Sequence[Part]]]:
+        """Every upload to *key* in the store, the newest first, with its parts."""
         try:
-            found = [u for u in self._store.list_multiparts(prepared.key) if u.key == prepared.key]
+            found = [upload for upload in self._store.list_multiparts(key) if upload.key == key]
         except CredentialsRefused:  # a device's role need not let it look; one that lets nothing else is told next
-            return None
+            return
         for pending in sorted(found, key=lambda upload: upload.initiated, reverse=True):
             with suppress(UploadGone):
-                parts = self._store.list_parts(pending.key, pending.upload_id)
-                size = part_size_of(parts, prepared.size)
-                if size is not None and _are_of(parts, size, prepared):
-                    return self._note(stem, prepared, pending.upload_id, size)
-        return None
+                yield pending.upload_id, self._store.list_parts(pending.key, pending.upload_id)
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -78,6 +97,8 @@ class InParts:
 
     def _begin(self, stem: str, prepared: Prepared) -> Unfinished:
         size = part_size(prepared.size, self._goodput.rate)
+        # Noted before, too: what the store begins and a kill keeps us from hearing of is looked for next time.
+        self._note(stem, prepared, "", size)
         upload_id = self._store.create_multipart(
             prepared.key, content_type=CONTENT_TYPE, metadata=prepared.segment.to_metadata()
         )
@@ -167,7 +188,8 @@ class InParts:
     def _give_up(self, upload: Unfinished) -> None:
         """Abort *upload*; as long as the store cannot be told, it stays noted, and is aborted later."""
         with suppress(StoreError):
-            self._store.abort_multipart(upload.key, upload.upload_id)
+            if upload.upload_id:
+                self._store.abort_multipart(upload.key, upload.upload_id)
             self._unfinished.forgotten(upload.stem)
 
     def _now(self) -> float:

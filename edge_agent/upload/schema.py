@@ -76,7 +76,14 @@ MIGRATIONS = (
         paused TEXT NOT NULL
     );
     """,
+    """
+    CREATE TABLE scanned (id INTEGER PRIMARY KEY CHECK (id = 1), at REAL NOT NULL);
+    INSERT INTO scanned SELECT 1, changed FROM segments LIMIT 1;
+    """,
 )
+
+_ROOM = 1 << 20  # bytes; the largest change, the notes of a hundred new segments, takes a tenth of it
+_TIGHT_PAGES = 32  # of the log, after which it is begun anew while the disk is full
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _UNUSABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
@@ -154,6 +161,38 @@ def prepare(connection: sqlite3.Connection) -> None:
     for number, script in enumerate(MIGRATIONS, start=1):
         if version(connection) < number:
             connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+
+def reserve(connection: sqlite3.Connection) -> None:
+    """Let the ledger and its log have some room on the disk that is theirs, to go on with when there is no more.
+
+    Free pages in the one, and a length the other keeps until the last connection is closed. A disk that is full already
+    gives none.
+    """
+    try:
+        connection.executescript("DROP TABLE IF EXISTS room; CREATE TABLE room (filler BLOB);")
+        connection.execute("INSERT INTO room VALUES (zeroblob(?))", (_ROOM,))
+        connection.execute("PRAGMA wal_checkpoint(RESTART)")  # until then the ledger itself is no longer
+        connection.execute("DROP TABLE room")
+    except sqlite3.OperationalError as error:
+        if not _says_full(error):
+            raise
+
+
+def _says_full(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+
+
+@contextmanager
+def making_do(connection: sqlite3.Connection) -> Iterator[None]:
+    """When a full disk refuses a change, let the log be kept within the room it has: the next change may succeed."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if _says_full(error):
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_TIGHT_PAGES}")
+            connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        raise
 
 
 def set_aside(path: Path) -> Path | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edge_agent.clock import Clock
 from edge_agent.durable import in_use
-from edge_agent.errors import TransferStopped
+from edge_agent.errors import StoreUnreachable, TransferStopped
 from edge_agent.spool import Spool
 from edge_agent.store.base import ObjectInfo, ObjectStore
 from edge_agent.upload.catalogue import Catalogue
@@ -50,6 +50,7 @@ class Sender:
         self._clock = clock
         self._device = device
         self._fields = fields
+        self._paused = limits.paused
         self._abandoned = False
         self._moved: dict[int, float] = {}  # by thread: when it last sent something
         self._catalogue = Catalogue(store)
@@ -68,6 +69,10 @@ class Sender:
                     raise TransferStopped("nobody waits for it any more")
                 self._spool.keep_uploaded(video)
             return Delivered(info, prepared.segment.crc64nvme)
+        except StoreUnreachable as error:
+            if (why := self._paused()) is not None:  # a pause breaks connections off
+                raise TransferStopped(why) from error
+            raise
         finally:
             del self._moved[thread]
 

@@ -38,6 +38,9 @@ def abort_stale(store: ObjectStore, unfinished: UnfinishedUploads, device: str, 
         log.info("stale_upload_aborted", key=key, upload_id=upload_id)
 
     for upload in unfinished.ownerless():
+        if not upload.upload_id:  # nobody knows whether it was begun: if it was, it is found below in its time
+            unfinished.forgotten(upload.stem)
+            continue
         abort(upload.key, upload.upload_id)
         unfinished.forgotten(upload.stem)
         count += 1

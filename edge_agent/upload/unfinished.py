@@ -19,7 +19,8 @@ _WAITING = "EXISTS (SELECT 1 FROM segments s WHERE s.stem = {} AND s.state IN ('
 class Unfinished:
     """Upload *upload_id* of the segment *stem* to *key*, in parts of *part_size* bytes.
 
-    *identity* and *checksum* (of the whole) are those of its file when it was begun.
+    The id is "" from when the store is asked to begin until it has answered. *identity* and *checksum* (of the whole)
+    are those of its file when it was begun.
     """
 
     stem: str
@@ -52,7 +53,7 @@ class UnfinishedUploads:
         return None if found is None else _of(found)
 
     def begun(self, upload: Unfinished, now: float) -> None:
-        """The store has begun *upload*; another one of that segment is forgotten."""
+        """The store has begun *upload*, or is about to; another one of that segment is forgotten."""
         identity = upload.identity
         values = (str(identity.inode), identity.size, identity.mtime_ns, upload.checksum, now)
         with self._changing() as connection:

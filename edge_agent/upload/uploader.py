@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeCaptureError
@@ -28,6 +29,7 @@ from edge_agent.upload.link import Link
 from edge_agent.upload.report import Reporter, UploadEvent
 from edge_agent.upload.retry import Fate, fate_of
 from edge_agent.upload.rows import UploadStatus
+from edge_agent.upload.sending import Sender
 from edge_agent.upload.watcher import Watcher
 
 # The wake-up is one event and the stop another; no longer than this goes by until a stop is noticed while waiting. What
@@ -72,8 +74,9 @@ class Uploader:
         self._link = Link(clock, self._wake, link_url)
         report = Reporter(on_event)
         self._arrivals = Arrivals(spool, ledger, clock, report, lambda: self._dispatch.in_flight, tombstones)
+        new_sender = partial(Sender, spool, store, ledger, clock, device, fields, self._limits)
         self._dispatch = Dispatch(
-            spool, store, ledger, clock, device, fields, self._limits, self._link, report, self._arrivals, self._wake
+            spool, ledger, clock, self._limits, self._link, report, self._arrivals, self._wake, new_sender
         )
         self._housekeeping = Housekeeping(spool, store, ledger, clock, device)
         self._scan: Iterator[None] | None = None
@@ -114,6 +117,7 @@ class Uploader:
                     self._look(watcher)
                     self._dispatch.book()
                     self._dispatch.start(fresh=False)
+                    self._link.look()
                     self._note_progress()
                 except EdgeCaptureError as error:  # of the disk or the ledger: files have theirs settled by then
                     self._dispatch.forget_finished()
@@ -205,6 +209,8 @@ class Uploader:
         self._ledger.progressed(self._dispatch.progress())
 
     def _limits_changed(self) -> None:
+        if self._limits.paused() is not None:
+            self._link.drop()
         self._dispatch.limits_changed()
         self._wake.set()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,6 +128,64 @@ def test_a_copied_tree_keeps_its_metadata(directory_store: DirectoryStore, tmp_p
     shutil.copytree(directory_store.root, tmp_path / "copy", copy_function=shutil.copyfile)
     info = DirectoryStore(tmp_path / "copy").head("a/b")
     assert (info.content_type, dict(info.metadata)) == ("text/plain", {"x": "1"})
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The last parts of the names of what was synced, in order."""
+    real, found = os.fsync, list[str]()
+
+    def fsync(descriptor: int) -> None:
+        found.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_a_frame_costs_two_syncs(directory_store: DirectoryStore, synced: list[str]) -> None:
+    """A picture and its name are made durable; its record says nothing that these two do not."""
+    directory_store.put("frames/a/a_000000.jpg", b"0", content_type="image/jpeg")
+    synced.clear()
+    directory_store.put("frames/a/a_000001.jpg", b"1", content_type="image/jpeg")
+    assert len(synced) == 2
+    assert synced[1] == "a"
+
+
+def test_a_picture_whose_record_is_lost_is_the_same(directory_store: DirectoryStore) -> None:
+    """After a power cut that takes records that were not synced, or tears them, everything is said as before."""
+    for name in ("a/1.jpg", "a/2.png"):
+        put = directory_store.put(name, name.encode(), content_type=f"image/{'jpeg' if name[-3:] == 'jpg' else 'png'}")
+        (record,) = (directory_store.root / ".store/records" / name).iterdir()
+        for torn in (record.read_bytes()[:50], b"\0" * 99, b"", None):
+            record.write_bytes(torn) if torn is not None else shutil.rmtree(record.parent)
+            opened = DirectoryStore(directory_store.root)
+            assert opened.head(name) == opened.get(name).info == put
+
+
+@pytest.mark.parametrize(
+    "said", [{"metadata": {"x": "1"}}, {"content_type": "image/tiff"}, {"content_type": "application/octet-stream"}]
+)
+def test_what_only_a_record_says_is_synced(
+    directory_store: DirectoryStore, synced: list[str], said: dict[str, Any]
+) -> None:
+    """Metadata, and another content type than the name stands for, are durable up to the directory all share."""
+    directory_store.put("a/1.jpg", b"1", content_type="image/jpeg")
+    synced.clear()
+    directory_store.put("a/1.jpg", b"2", **{"content_type": "image/jpeg", **said})
+    (record,) = (directory_store.root / ".store/records/a/1.jpg").iterdir()
+    assert synced[1:] == [record.name, "1.jpg", "a", "a"]
+
+
+def test_a_picture_put_again_is_not_what_it_was(directory_store: DirectoryStore, synced: list[str]) -> None:
+    """Nothing an earlier record said of the same bytes can come back, whichever of the records a power cut takes."""
+    directory_store.put("a/1.jpg", b"1", metadata={"x": "1"})
+    synced.clear()
+    directory_store.put("a/1.jpg", b"1", content_type="image/jpeg")
+    assert len(synced) == 5
+    synced.clear()
+    directory_store.delete("a/1.jpg")
+    assert synced == ["a", "1.jpg"]
 
 
 def test_a_rotten_bit_is_noticed(directory_store: DirectoryStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 import uuid
 from collections.abc import Callable
 from contextlib import closing
@@ -16,7 +18,7 @@ from edge_agent.store.base import ChecksumName, FileSlice, Part
 from edge_agent.store.checksum import composite, crc64nvme, etag_of_parts, is_object, is_part
 from edge_agent.store.s3 import S3Store
 from tests.contracts.test_s3_store import answering, refused
-from tests.support.http_server import Answer, Request
+from tests.support.http_server import Answer, Request, http_server
 from tests.support.link_faults import FlipBit
 from tests.support.proxy import proxy
 from tests.support.s3_http import Operation
@@ -224,6 +226,25 @@ def test_over_tls_a_body_is_not_read_for_its_signature(endpoint: str | None, sig
         with pytest.raises(StoreUnreachable, match="far enough"):
             store.put_if_absent("a", b"1")
     assert [digest not in {b"UNSIGNED-PAYLOAD", "UNSIGNED-PAYLOAD"} for digest in sent] == [signed]
+
+
+def test_a_signature_is_that_of_the_bytes_sent(tmp_path: Path) -> None:
+    """Without TLS the digest that is signed is that of the very slice that arrives, retries included."""
+    path = tmp_path / "video"
+    path.write_bytes(random.Random(1).randbytes(3_000_000))
+    seen: list[Request] = []
+
+    def answer(request: Request) -> Answer | None:
+        seen.append(request)
+        proof = "x-amz-checksum-crc64nvme"
+        return None if len(seen) == 1 else Answer(headers={"ETag": '"e"', proof: request.headers[proof]})
+
+    with http_server(answer) as url, closing(S3Store("bucket", endpoint_url=url, region="us-east-1")) as store:
+        store.upload_part("a", "id", 1, FileSlice(path, 1_000_001, 1_234_567, lambda _: None))
+    first, second = seen
+    assert first.body == second.body == path.read_bytes()[1_000_001:2_234_568]
+    for request in (first, second):
+        assert request.headers["x-amz-content-sha256"] == hashlib.sha256(request.body).hexdigest()
 
 
 # -- servers with older checksums --------------------------------------------------------------------------------------

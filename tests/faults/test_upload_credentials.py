@@ -16,9 +16,10 @@ from edge_agent.store.s3 import S3Store
 from edge_agent.upload.report import Happened
 from edge_agent.upload.rows import State
 from tests.support.clock import FakeClock
-from tests.support.credential_service import GREENGRASS_PATH, GREENGRASS_TOKEN, CredentialService, free_port
+from tests.support.credential_service import GREENGRASS_PATH, GREENGRASS_TOKEN, CredentialService
 from tests.support.forwarding import forwarding
 from tests.support.http_server import Answer, Request
+from tests.support.ports import free_port
 from tests.support.upload import Rig, body_of, fresh_spool, names_in, publish
 
 MIB = 1 << 20
@@ -78,6 +79,25 @@ def through(
     return make
 
 
+@pytest.fixture
+def serving(clock: FakeClock, greengrass_port: int, stack: ExitStack) -> Callable[..., CredentialService]:
+    """Starts the token exchange service, *after* so many seconds, with tokens that last *seconds*."""
+
+    def serve(after: float = 0.0, seconds: float = 3600.0) -> CredentialService:
+        service = CredentialService(clock, seconds=seconds)
+
+        def begin() -> None:
+            stack.enter_context(service.greengrass(greengrass_port))
+
+        if after:
+            clock.after(after, begin)
+        else:
+            begin()
+        return service
+
+    return serve
+
+
 def refusal(code: str, status: int, message: str) -> Answer:
     return Answer(status, f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode())
 
@@ -94,15 +114,13 @@ def test_token_service_refuses_at_boot(
     s3_store: S3Store,
     through: Callable[..., S3Store],
     clock: FakeClock,
-    greengrass_port: int,
-    stack: ExitStack,
+    serving: Callable[..., CredentialService],
     account: Callable[..., None],
     storm: bool,
 ) -> None:
     """A token exchange service that refuses connections for ten minutes holds nothing up but the uploads."""
     segments = [publish(spool, number) for number in range(200 if storm else 10)]
-    service = CredentialService(clock)
-    clock.after(600, lambda: stack.enter_context(service.greengrass(greengrass_port)))
+    service = serving(after=600)
     asked: list[float] = []
 
     def door(request: Request) -> None:
@@ -124,8 +142,7 @@ def test_token_expires_midfile(
     s3_store: S3Store,
     through: Callable[..., S3Store],
     clock: FakeClock,
-    greengrass_port: int,
-    stack: ExitStack,
+    serving: Callable[..., CredentialService],
     account: Callable[..., None],
     storm: bool,
 ) -> None:
@@ -133,8 +150,7 @@ def test_token_expires_midfile(
     size = (60 if storm else 22) * MIB
     body = bytes(range(256)) * (size // 256)
     segments = [publish(spool, 0, body)]
-    service = CredentialService(clock)
-    stack.enter_context(service.greengrass(greengrass_port))
+    service = serving()
     parts: list[str] = []
     expired: set[str] = set()
 
@@ -162,15 +178,13 @@ def test_clock_skew(
     s3_store: S3Store,
     through: Callable[..., S3Store],
     clock: FakeClock,
-    greengrass_port: int,
-    stack: ExitStack,
+    serving: Callable[..., CredentialService],
     account: Callable[..., None],
     storm: bool,
 ) -> None:
     """A clock that S3 will not have stops everything, blames no file, is told by its name, and heals when it is set."""
     segments = [publish(spool, number) for number in range(100 if storm else 6)]
-    service = CredentialService(clock, seconds=1e6)
-    stack.enter_context(service.greengrass(greengrass_port))
+    serving(seconds=1e6)
     wrong = True
     refused = 0
 

@@ -6,9 +6,12 @@ import random
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from edge_agent.store.directory import DirectoryStore
 from edge_agent.store.s3 import S3Store
 from edge_agent.upload.ledger import LEDGER_FILE
 from edge_agent.upload.rows import State
@@ -110,6 +113,34 @@ def test_upload_kill9_storm(
     )
     assert amid > kills / 2
     assert again <= kills * (part + 200_000 * 4)  # a part, and small puts that may have been under way beside it
+
+
+@pytest.mark.timeout(1800)
+def test_kill9_amid_parts_in_a_directory(
+    shelf: Shelf, tmp_path: Path, storm: bool, account: Callable[..., None]
+) -> None:
+    """A kill at any step of storing parts in a directory leaves a part whole or not at all: every object is right."""
+    kills = 80 if storm else 4
+    store = DirectoryStore(tmp_path / "store")
+    tmp_path.joinpath("store").mkdir()
+    job = replace(job_for(shelf.spool, "", ""), store=str(tmp_path / "store"), endpoint_url=None)
+    chance = random.Random(5)
+    amid = 0
+    for _ in range(kills):
+        if shelf.all_sent():
+            shelf.add(LARGE + chance.randint(0, MIB))
+        prelude = _KILL_AT_STEP.format(step=chance.randint(20, 150), before=chance.random() < 0.5)
+        with uploading(job, prelude) as uploader:
+            process = uploader.process
+            until(lambda: process.poll() is not None or shelf.all_sent(), "a kill, or the end of the work")  # noqa: B023
+        amid += not shelf.all_sent()
+    with uploading(job) as uploader:
+        shelf.wait_until_sent(uploader)
+        uploader.until(lambda: not status_of(shelf.spool).waiting, "the ledger to say so")
+    shelf.assert_stored_once(store)
+    assert names_in(shelf.spool.failed) == []
+    assert amid > kills / 3
+    account(f"{kills} kills, {amid} amid the work", "nothing", f"{len(shelf.segments)} objects whole")
 
 
 @pytest.mark.parametrize("damage", ["torn", "cut short", "gone"])

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from benchmarks.support.upload_waits import OUTAGES, link_returns
 from edge_agent.segment import video_key
 from edge_agent.store.s3 import S3Store
 from edge_agent.upload.rows import State
+from edge_agent.upload.sending import STALL_SECONDS
 from tests.support.link_faults import Blackhole, LoseReply, Portal, Reset
 from tests.support.proxy import Proxy
 from tests.support.s3_http import Operation
 from tests.support.upload import names_in
 from tests.support.uploading import LARGE, MIB, Shelf, job_for, status_of, uploading
+from tests.support.wait import BUSY
 
 
 def _largest_part(link: Proxy) -> int:
@@ -51,6 +57,18 @@ def test_lost_reply_put(
     assert met.done == losses
     assert names_in(shelf.spool.failed) == []
     account(f"{losses} replies lost", "nothing", f"{link.count(Operation.PUT)} puts for {losses} objects")
+
+
+def test_lost_reply_create(shelf: Shelf, link: Proxy, s3_store: S3Store, account: Callable[..., None]) -> None:
+    """An upload in parts of whose beginning nobody heard is gone on with: none is left behind in the store."""
+    shelf.add(LARGE)
+    met = link.inject(LoseReply(), Operation.CREATE, times=1)
+    with uploading(job_for(shelf.spool, s3_store.bucket, link.url)) as uploader:
+        shelf.wait_until_sent(uploader)
+    shelf.assert_stored_once(s3_store)
+    assert (met.done, link.count(Operation.CREATE)) == (1, 1)
+    assert link.received() == shelf.bytes
+    account(f"reply lost {met.done} times", "nothing", "one upload begun, and completed")
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -124,9 +142,9 @@ def test_blackhole(shelf: Shelf, link: Proxy, s3_store: S3Store, account: Callab
 def test_blackhole_of_one_file(
     shelf: Shelf, link: Proxy, s3_store: S3Store, storm: bool, account: Callable[..., None]
 ) -> None:
-    """One object the store never answers for keeps no other from its turn for longer than that one request lasts."""
+    """One object the store never answers for keeps no other from its turn for longer than the 15 s of a stall."""
     if not storm:
-        pytest.skip("waits for the client library's timeouts, minutes: make faults")
+        pytest.skip("waits until a transfer counts as stalled: make faults")
     stuck = shelf.add(30_000)
     others = [shelf.add(30_001 + number) for number in range(6)]
     link.inject(Blackhole(), Operation.PUT, key=stuck.name.stem)
@@ -135,7 +153,7 @@ def test_blackhole_of_one_file(
         uploader.until(
             lambda: all((shelf.spool.uploaded / f"{segment.name}.mp4").exists() for segment in others),
             "all the others",
-            400,
+            STALL_SECONDS + 15,
         )
         waited = time.monotonic() - began
         assert shelf.video(stuck).exists()
@@ -197,3 +215,16 @@ def test_poison_file(shelf: Shelf, link: Proxy, s3_store: S3Store, account: Call
     assert len(reasons) == len(said) == len(poison) + 1
     assert video_key(changed) not in {info.key for info in s3_store.list()}
     account(f"{len(said)} poison files among {len(poison)} segments", "nothing", "each set aside with its reason")
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+@pytest.mark.timeout(600)
+def test_link_returns(tmp_path: Path, storm: bool, account: Callable[..., None], kind: str) -> None:
+    """The first byte goes at most 2 s after the link returns, whether the kernel tells of it or nobody does."""
+    if os.geteuid() != 0:
+        pytest.skip("a network namespace needs root")
+    chance = random.Random(kind)
+    drawn = [(chance.choice((0, 0.5, 2)), chance.uniform(0.5, 12)) for _ in range(20)]
+    found = link_returns(tmp_path, OUTAGES[kind], drawn if storm else [(0, 2)])
+    assert max(found) <= 2 * (1 if storm else BUSY), found
+    account(f"{kind}, {len(found)} times", "nothing", f"first byte after {max(found):.1f} s at most")

@@ -55,7 +55,7 @@ class Outage(StoreBetween):
         return super().head(key)
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_offline_72h(
     tmp_path: Path, directory_store: DirectoryStore, storm: bool, account: Callable[..., None]
 ) -> None:

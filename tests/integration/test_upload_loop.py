@@ -22,7 +22,7 @@ from edge_agent.upload.rows import State, read_status
 from edge_agent.upload.sending import STALL_SECONDS
 from tests.support.clock import FakeClock
 from tests.support.upload import Rig, StoreBetween, body_of, fresh_spool, names_in, publish, videos_in
-from tests.support.wait import until
+from tests.support.wait import BUSY, until
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def running(rig: Rig) -> Iterator[threading.Event]:
         yield stop
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -70,12 +70,12 @@ def test_a_store_that_hangs_keeps_nobody_from_looking_and_ends_in_time(
     with Rig(spool, store, clock, rescan_seconds=3600) as rig:
         try:
             with running(rig) as stop:
-                assert store.hangs.wait(20)
+                assert store.hangs.wait(60)
                 publish(spool, 1)
                 until(lambda: rig.uploader.status().waiting == 2, "the arrival to be noticed")
                 began = clock.monotonic()
                 stop.set()
-            assert clock.monotonic() - began < 3
+            assert clock.monotonic() - began < 3 * BUSY
             assert videos_in(spool.ready) != []
         finally:
             store.released.set()
@@ -89,7 +89,7 @@ def test_one_that_hangs_lets_another_begin(spool: Spool, directory_store: Direct
     with Rig(spool, store, clock) as rig:
         try:
             with running(rig):
-                assert store.hangs.wait(20)
+                assert store.hangs.wait(60)
                 assert list(directory_store.list()) == []
                 clock.advance(STALL_SECONDS)
                 until(lambda: rig.ledger.counts()[State.VERIFIED] == len(others), "the others to arrive")
@@ -149,7 +149,7 @@ def test_a_paused_uploader_sends_nothing_until_it_may(spool: Spool, directory_st
         until(lambda: rig.uploader.status().waiting == 1, "the segment to be noticed")
         assert not sent.wait(1)
         order[0] = None
-        assert sent.wait(20)
+        assert sent.wait(60)
 
 
 def test_the_first_byte_leaves_soon_after_the_rename(spool: Spool, directory_store: DirectoryStore) -> None:
@@ -172,7 +172,7 @@ def test_the_first_byte_leaves_soon_after_the_rename(spool: Spool, directory_sto
             waits.append(begun[video_key(segment)] - there)
     waits.sort()
     print(f"rename to put: median {waits[15] * 1000:.1f} ms, longest {waits[-1] * 1000:.1f} ms")
-    assert waits[15] < 0.15  # the bound itself is the benchmark's: this machine may be busy
+    assert waits[15] < 0.15 * BUSY  # the bound itself is the benchmark's: this machine may be busy
 
 
 def test_a_copy_into_ready_is_not_taken_before_its_end(
@@ -199,7 +199,7 @@ def test_the_status_of_another_process_tells_what_goes_on(spool: Spool, director
     with Rig(spool, store, SystemClock()) as rig:
         try:
             with running(rig):
-                assert store.hangs.wait(20)
+                assert store.hangs.wait(60)
                 progress = until(lambda: read_status(rig.ledger.path)[0].progress, "progress")
                 assert progress is not None
                 assert (progress.in_flight, progress.streams) == (1, 1)

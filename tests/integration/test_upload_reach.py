@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import closing, suppress
 
 import pytest
 
 from edge_agent.clock import SystemClock
+from edge_agent.upload import connections
+from edge_agent.upload.connections import CLOSED, ESTABLISHED, HANGS_AFTER, SYN_SENT, Doing
 from edge_agent.upload.reach import Reach, target_of
-from tests.support.wait import until
+from tests.support.wait import BUSY, until
 
 
 def test_a_host_that_takes_connections_again_is_noticed_within_two_seconds() -> None:
@@ -26,7 +29,7 @@ def test_a_host_that_takes_connections_again_is_noticed_within_two_seconds() -> 
             began = clock.monotonic()
             placeholder.listen(8)
             until(lambda: calls, "the host to be noticed")
-            assert calls[0] - began < 2.0
+            assert calls[0] - began < 2.0 * BUSY
             reach.rest()
 
 
@@ -50,6 +53,55 @@ def test_a_host_without_an_address_is_looked_up_until_there_is_one() -> None:
         assert not threading.Event().wait(0.2)
         reach.rest()
     assert not calls
+
+
+@pytest.mark.parametrize(
+    ("doing", "hangs", "late"),
+    [
+        (Doing(ESTABLISHED, 0, 3.0), False, False),
+        (Doing(ESTABLISHED, HANGS_AFTER - 1, 0.8), False, False),
+        (Doing(ESTABLISHED, 1, 2.0), False, True),
+        (Doing(ESTABLISHED, HANGS_AFTER, 0.9), True, True),
+        (Doing(SYN_SENT, 0, 1.0), False, False),
+        (Doing(SYN_SENT, 1, 1.0), False, True),
+        (Doing(CLOSED, 15, 9.0), False, False),
+    ],
+)
+def test_a_connection_hangs_when_nothing_comes_back(doing: Doing, hangs: bool, late: bool) -> None:
+    """One loss is chance; a connection that is being made has nothing to lose by being made anew."""
+    assert (doing.hangs, doing.is_late) == (hangs, late)
+
+
+def test_what_waits_in_the_kernel_is_thrown_away_and_the_rest_goes_on() -> None:
+    """Of two connections to one port only the one with bytes under way is broken off, and those never arrive."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with closing(socket.create_connection(("127.0.0.1", port))) as idle, server.accept()[0] as there:
+            with closing(socket.create_connection(("127.0.0.1", port))) as busy, server.accept()[0] as other:
+                busy.setblocking(False)
+                sent = 0
+                with suppress(BlockingIOError):
+                    while True:
+                        sent += busy.send(bytes(1 << 16))
+                assert connections.break_sending(port + 1 if port < 65535 else 1) == 0
+                assert connections.break_sending(port) == 1
+                with pytest.raises(OSError, match="pipe"):
+                    busy.send(b"x")
+                busy.close()
+                assert _received(other) < sent
+            assert connections.break_late() == 0
+            assert not connections.is_any_hanging()
+            idle.sendall(b"still here")
+            assert there.recv(100) == b"still here"
+
+
+def _received(connection: socket.socket) -> int:
+    """How many bytes come until the connection ends."""
+    count = 0
+    with suppress(ConnectionResetError):
+        while data := connection.recv(1 << 20):
+            count += len(data)
+    return count
 
 
 @pytest.mark.parametrize(

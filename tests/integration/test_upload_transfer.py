@@ -270,6 +270,59 @@ def test_the_same_bytes_put_meanwhile_by_another_are_success(one: OneSegment) ->
     one.assert_stored()
 
 
+class BeginsUnheard(StoreBetween):
+    """Begins uploads, but nobody hears of it."""
+
+    def create_multipart(self, key: str, **known: object) -> str:
+        super().create_multipart(key, **known)  # type: ignore[arg-type]
+        raise StoreUnreachable("connection reset", where=self.uri(key))
+
+
+def test_an_upload_of_whose_beginning_nobody_heard_is_gone_on_with(one: OneSegment) -> None:
+    """A lost reply, or a kill between the store's reply and the note of it, leaves nothing pending behind."""
+    between = StoreBetween(one.store)
+    with pytest.raises(StoreUnreachable):
+        one.attempt(store=BeginsUnheard(one.store))
+    one.attempt(store=between)
+    assert "create_multipart" not in between.calls
+    assert one.sent == one.size
+    one.assert_stored()
+
+
+def test_an_upload_that_was_never_begun_is_not_waited_for(one: OneSegment) -> None:
+    """What the ledger asked for and the store never heard of is begun, beside another agent's that has parts."""
+    rival = one.store.create_multipart(one.key)
+    one.store.upload_part(one.key, rival, 1, footage_of(FIRST_PART, seed=2))
+
+    class Refuses(StoreBetween):
+        def create_multipart(self, key: str, **known: object) -> str:
+            raise StoreUnreachable("connection refused", where=self.uri(key))
+
+    with pytest.raises(StoreUnreachable):
+        one.attempt(store=Refuses(one.store))
+    one.attempt()
+    assert one.store.get(one.key).body == one.body
+    assert [pending.upload_id for pending in one.store.list_multiparts()] == [rival]
+
+
+def test_two_agents_in_one_upload_never_make_a_mixture(one: OneSegment) -> None:
+    """Should the upload that is gone on with be another's, who replaces a part: it is refused, and begun anew."""
+    with pytest.raises(StoreUnreachable):
+        one.attempt(store=BeginsUnheard(one.store))
+
+    class Shared(StoreBetween):
+        def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part], checksum: Checksum) -> ObjectInfo:
+            if self.count("rival") == 1:
+                self.inner.upload_part(key, upload_id, 2, footage_of(FIRST_PART, seed=2))
+            return super().complete_multipart(key, upload_id, parts, checksum)
+
+    shared = Shared(one.store)
+    with pytest.raises(IntegrityMismatch):
+        one.attempt(store=shared)
+    one.attempt(store=shared)
+    one.assert_stored()
+
+
 class ListsNothing(StoreBetween):
     """As a device's role is: it may not list uploads."""
 

@@ -373,14 +373,14 @@ def test_a_file_renamed_into_ready_is_uploaded_promptly(spool: Spool, directory_
         thread.start()
         try:
             publish(spool, 1)
-            assert uploaded.wait(20)
+            assert uploaded.wait(60)
             uploaded.clear()
             part = spool.recording / "by-hand"
             publish(fresh_spool(spool.root / "elsewhere"), 2)
             for name in names_in(spool.root / "elsewhere" / "ready"):  # the sidecar sorts first, as it must come
                 move_durably(spool.root / "elsewhere" / "ready" / name, part)
                 part.rename(spool.ready / name)
-            assert uploaded.wait(20)
+            assert uploaded.wait(60)
         finally:
             stop.set()
             thread.join()

@@ -41,12 +41,12 @@ class Uploading:
         told = [json.loads(line) for line in lines if line.startswith("{")]
         return [line for line in told if not event or line.get("event") == event]
 
-    def until(self, probe: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    def until(self, probe: Callable[[], object], what: str, seconds: float = 60.0) -> None:
         """Return once *probe* is true; fails after *seconds*, and when the process ends by itself before."""
         until(lambda: probe() or self.process.poll() is not None, what, seconds)
         assert probe(), f"the process ended before {what}"
 
-    def wait_for(self, event: str, count: int = 1, seconds: float = 30.0) -> list[dict[str, Any]]:
+    def wait_for(self, event: str, count: int = 1, seconds: float = 60.0) -> list[dict[str, Any]]:
         """The lines with *event*, once there are *count*."""
         self.until(lambda: len(self.said(event)) >= count, event, seconds)
         return self.said(event)

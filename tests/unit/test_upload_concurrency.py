@@ -58,21 +58,27 @@ def test_there_is_always_one_and_never_more_than_four(ends: list[tuple[int, floa
         assert 1 <= streams.limit <= MOST_STREAMS
 
 
-@given(steps=st.lists(st.sampled_from(["trip", "hurry", "close"]), max_size=50), draw=st.floats(0, 1, exclude_max=True))
+@given(
+    steps=st.lists(st.sampled_from(["trip", "hurry", "try", "close"]), max_size=50),
+    draw=st.floats(0, 1, exclude_max=True),
+)
 def test_an_open_breaker_tries_again_within_thirty_seconds_and_a_closed_one_at_once(
     steps: list[str], draw: float
 ) -> None:
-    """Whatever happened before: never later than 30 s, and after a hurry now."""
+    """Whatever happened before: never later than 30 s, and after a hurry now, until something was tried since."""
     breaker, now = Breaker(lambda: draw), 1000.0
     for step in steps:
         match step:
             case "trip":
                 assert 1.0 <= breaker.trip(now) <= 30.0
                 assert breaker.is_open
-                assert 1.0 <= breaker.seconds_left(now) <= 30.0
+                assert breaker.is_hurried or 1.0 <= breaker.seconds_left(now) <= 30.0
             case "hurry":
                 breaker.hurry()
                 assert breaker.seconds_left(now) == 0.0
+            case "try":
+                breaker.trying()
+                assert not breaker.is_hurried
             case _:
                 breaker.close()
                 assert not breaker.is_open
@@ -87,4 +93,17 @@ def test_a_hurry_begins_the_delays_anew() -> None:
         breaker.trip(0.0)
     breaker.hurry()
     assert breaker.seconds_left(0.0) == 0.0
+    breaker.trying()
     assert breaker.trip(0.0) < 5.0
+
+
+def test_a_try_from_before_the_hurry_that_fails_after_it_delays_nothing() -> None:
+    """What hung while the link was away may fail just after it returned: the next try is due all the same."""
+    breaker = Breaker(lambda: 0.999)
+    breaker.trip(0.0)
+    breaker.hurry()
+    breaker.trip(0.0)
+    assert breaker.seconds_left(0.0) == 0.0
+    breaker.trying()
+    breaker.trip(0.0)
+    assert breaker.seconds_left(0.0) > 1.0

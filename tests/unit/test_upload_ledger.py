@@ -134,12 +134,24 @@ def test_no_step_of_the_wall_clock_delays_a_segment_beyond_the_longest_back_off(
     assert FARTHEST_DUE >= FILE_LONGEST
 
 
+def test_a_ledger_is_whole_once_all_was_seen(path: Path) -> None:
+    """What a first scan has noted before a crash does not make the next ledger take the rest for never sent."""
+    with Ledger(path) as ledger:
+        discover(ledger, "a_b_1")
+        assert not ledger.is_whole()
+    with Ledger(path) as ledger:
+        assert not ledger.is_whole()
+        ledger.scanned(NOW)
+    with Ledger(path) as ledger:
+        assert ledger.is_whole()
+
+
 @pytest.mark.parametrize("damage", [b"not a database at all, but long enough to be one" * 99, b"SQLite format 3\0torn"])
 def test_a_damaged_ledger_is_moved_aside_and_begun_anew(path: Path, damage: bytes) -> None:
     """A file that is no ledger never stops the uploads, and is kept for whoever wants to know."""
     path.write_bytes(damage)
     with Ledger(path) as ledger:
-        assert ledger.is_empty()
+        assert not ledger.is_whole()
         assert ledger.torn is not None
         assert ledger.torn.name.startswith("ledger.sqlite.torn-")
         assert ledger.torn.read_bytes() == damage
@@ -151,11 +163,11 @@ def test_a_ledger_torn_in_the_middle_is_noticed(path: Path) -> None:
     with Ledger(path) as ledger:
         discover(ledger, *(f"a_b_{number}" for number in range(500)))
     content = bytearray(path.read_bytes())
-    content[len(content) // 2 :] = b"\xa5" * (len(content) - len(content) // 2)
+    content[8192:] = b"\xa5" * (len(content) - 8192)
     path.write_bytes(content)
     with Ledger(path) as ledger:
         assert ledger.torn is not None
-        assert ledger.is_empty()
+        assert not ledger.is_whole()
 
 
 def test_a_second_torn_ledger_does_not_overwrite_the_first(path: Path) -> None:

@@ -45,6 +45,15 @@ def test_a_begun_upload_is_remembered_by_the_next_process(path: Path) -> None:
         assert ledger.unfinished.of("a_b_1") is None
 
 
+def test_an_upload_that_was_only_asked_for_is_nobodys_to_abort(path: Path) -> None:
+    """Until the store has told its id it is known by its segment alone; then by both."""
+    with Ledger(path) as ledger:
+        ledger.unfinished.begun(upload("a_b_1", ""), NOW)
+        assert ledger.unfinished.of("a_b_1") == upload("a_b_1", "")
+        ledger.unfinished.begun(upload("a_b_1"), NOW)
+        assert ledger.unfinished.is_known("u1")
+
+
 def test_an_upload_whose_segment_waits_no_more_has_no_owner(path: Path) -> None:
     """Only segments that are still to be uploaded keep their uploads; one that is being completed is such."""
     with Ledger(path) as ledger:
