@@ -27,8 +27,7 @@ CHECKOV_PACKAGES := checkov==3.3.30
 
 # Whom benchmarks/extract.py compares with beside the development packages: torch without CUDA is 1 GB even so.
 BENCH_PEERS := $(or $(EDGE_CAPTURE_BENCH_PEERS),.bench-venv)
-TORCH_PACKAGES := --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu torchcodec==0.13.0 \
-	torchvision==0.28.0+cpu
+TORCH_PACKAGES := --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu torchcodec==0.13.0
 
 .PHONY: run prepare test check faults acceptance bench bench-peers clean localstack readers deploy-tools deploy-check system-packages
 
@@ -66,6 +65,8 @@ bench-peers:
 	$(PYTHON) -m venv $(BENCH_PEERS)
 	$(BENCH_PEERS)/bin/pip install --quiet decord==0.6.0 numpy 'opencv-python-headless<5' pillow scikit-image
 	$(BENCH_PEERS)/bin/pip install --quiet --retries 0 $(TORCH_PACKAGES) || echo "torchcodec cannot be installed here" >&2
+	$(BENCH_PEERS)/bin/pip install --quiet --retries 0 --extra-index-url https://download.pytorch.org/whl/cpu torchvision==0.28.0+cpu \
+		|| echo "torchvision cannot be installed here" >&2
 
 $(STAMP): setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; run: make PYTHON=python3.11")'

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import unquote
 
 import typer
-from rich.console import Console
 
 from cloud import (
     cli_export,
@@ -20,15 +19,17 @@ from cloud import (
     cli_manifest_look,
     cli_queue,
     cli_review,
-    logs,
 )
 from cloud.cli_options import ConfigFile, Endpoint, Every, Fields, Seconds, count, open_dataset, settings_of, show
-from cloud.dataset.index import VideoIndex
-from cloud.extract import Extractor, Target, extract, find
-from cloud.pipeline import Progress, Result
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 from edge_agent.store import ObjectStore
+from edge_agent.store.uri import split_uri
+
+if TYPE_CHECKING:
+    from cloud.dataset.index import VideoIndex
+    from cloud.extract import Target
+    from cloud.pipeline import Progress, Result
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 DESK_LIBRARIES = frozenset({"defusedxml", "markdown_it", "matplotlib", "starlette", "uvicorn"})
@@ -78,6 +79,8 @@ def extract_command(
     up no other. Videos that were extracted before with the same settings cost next to nothing. With --jobs, a process
     that is killed for want of memory fails its video alone; the report keeps the order of the videos.
     """
+    from cloud.extract import Extractor, extract, find
+
     settings = settings_of(config, every, seconds, fields, endpoint_url, dataset=out)
     targets = find(videos, endpoint_url)
     dataset = open_dataset(settings)
@@ -112,6 +115,7 @@ def watch_command(
 
     Stores are directories or s3://bucket. Every setting can also be given as EDGE_CLOUD_<NAME> in the environment.
     """
+    from cloud import logs
     from cloud.bell import Bell, terminating
     from cloud.engine import EventHandler
     from cloud.watch import Watch
@@ -119,7 +123,8 @@ def watch_command(
     settings = settings_of(config, every, seconds, fields, endpoint_url, dataset=dataset, raw=raw)
     if settings.raw is None:
         raise ConfigInvalid("raw: is missing", where=str(config or "settings"), fix="say where videos land: --raw")
-    store, results = open_dataset(settings), list[Result]()
+    store = open_dataset(settings)
+    results: list[Result] = []
     logs.to_people()
     clock, bell = SystemClock(), Bell()
     handler = EventHandler(settings, clock, bell.check, results.append if once else None)
@@ -139,6 +144,7 @@ def watch_command(
 @contextmanager
 def _bars(total: int) -> Iterator[Callable[[Target], Callable[[Progress], None]]]:
     """A bar over all videos and one over the current video's frames, where there is a terminal to draw them on."""
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
@@ -189,7 +195,7 @@ def _savings(indexes: Sequence[VideoIndex], price_per_label: float) -> None:
 
 def _place(store: ObjectStore, key: str) -> str:
     uri = store.uri(key)
-    return unquote(urlsplit(uri).path) if uri.startswith("file://") else uri
+    return unquote(split_uri(uri).path) if uri.startswith("file://") else uri
 
 
 app.command("worker")(cli_queue.worker)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cloud.cli_options import Endpoint, count
+from cloud.cli_options import Endpoint, Fields, Strict, count, fields_of
 from cloud.labeling.formats.registry import Name, Readable
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _What = Literal["boxes", "labels", "tags"]
 _Pictures = Literal["copy", "link", "none"]
-Strict = Annotated[bool, typer.Option("--strict", help="Finish nothing, and exit with 1, when anything is wrong.")]
 
 
 def export(
@@ -39,7 +38,7 @@ def export(
     attribute: Annotated[
         str | None, typer.Option("--attribute", metavar="NAME", help="Label attribute. (default: last of the chain)")
     ] = None,
-    fields: Annotated[str, typer.Option("--fields", metavar="A,B", help="Class fields of the lines.")] = "color,object",
+    fields: Fields = None,
     strict: Strict = False,
     endpoint_url: Endpoint = None,
 ) -> None:
@@ -60,7 +59,7 @@ def export(
     check_free(target.out)
     findings = Findings()
     with local_copy(source, endpoint_url) as path:
-        manifest = Source.of(path, source, attribute, tuple(filter(None, fields.split(","))))
+        manifest = Source.of(path, source, attribute, fields_of(fields))
         chosen = make_plan(manifest, form, what, pictures=pictures != "none", title=target.out.name)
         if manifest.choice.said and chosen.what != "tags":
             typer.echo(manifest.choice.said, err=True)
@@ -71,6 +70,8 @@ def export(
                 report = run(manifest, form, chosen, target, findings, strict=strict, progress=progress)
         finally:
             _tell(findings)
+            if target.partial.exists():
+                typer.echo(f"{target.partial}: what was copied so far; the same command goes on from there", err=True)
     _summary(report, name, findings)
 
 

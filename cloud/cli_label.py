@@ -6,15 +6,14 @@ import enum
 import json
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from cloud.cli_options import Endpoint
+from cloud.cli_options import Endpoint, Strict
 from cloud.dataset.findings import Findings
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigInvalid
@@ -42,7 +41,6 @@ Manifest = Annotated[
     str | None, typer.Option("--manifest", "-m", metavar="FILE", help="What to label: a file or s3://bucket/key.")
 ]
 Region = Annotated[str | None, typer.Option("--region", metavar="NAME", help="AWS region. [default: as configured]")]
-Strict = Annotated[bool, typer.Option("--strict", help="Anything found wrong is an error: exit with 1.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name, never used before in the account.")]
 JobConfig = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", help="The job's settings, see config/labelling.yaml.")
@@ -104,7 +102,7 @@ def create(
         with job_create.prepare(name, settings, guide, place, endpoint_url, for_service=to is None) as prepared:
             _report(prepared.input.findings, strict)
             if to is not None:
-                return _write_tasks(prepared, to, out, images, endpoint_url)
+                return _write_tasks(prepared, to, out, images, endpoint_url, strict=strict)
             if preview:
                 return _preview(prepared, images, endpoint_url)
             made = job_create.planned(prepared, service.region)
@@ -125,6 +123,8 @@ def status(
 
     Exits with 1 when one of them failed or was stopped. What a private team or a vendor earns is not in the cost.
     """
+    from rich.console import Console
+
     from cloud.labeling import status as progress
     from cloud.labeling.job_service import LabelingService
 
@@ -173,7 +173,8 @@ def fetch(
 ) -> None:
     """Fetch labels: the output manifest of a job, held line by line against what was sent.
 
-    Lines that did not come back, came twice, have no label or failed are named and counted. What a job wrote before it
+    Lines that did not come back, came twice, have no label or failed are named and counted; with --strict nothing is
+    written then. What a job wrote before it
     failed or was stopped is fetched too. Nothing that exists is overwritten. Then: edge-cloud label review.
     """
     from cloud.labeling import fetching
@@ -187,21 +188,32 @@ def fetch(
         from cloud.labeling.tasks_import import Origin, read_back
 
         origin = Origin(name, attribute or "labels", SystemClock().now())
-        tally, is_new = read_back(source.value, export, manifest, origin, target, findings, endpoint_url)
+        with _reported(findings):
+            tally, is_new = read_back(
+                source.value, export, manifest, origin, target, findings, endpoint_url, strict=strict
+            )
     else:
         if export is not None or attribute is not None:
             raise ConfigInvalid("--export and --attribute go with --from")
-        with closing(_service(region)) as service:
-            tally, is_new = fetching.fetch(service.describe(name), manifest, target, findings, endpoint_url)
-    _report(findings, strict=False)
+        with closing(_service(region)) as service, _reported(findings):
+            job = service.describe(name)
+            tally, is_new = fetching.fetch(job, manifest, target, findings, endpoint_url, strict=strict)
     typer.echo(f"{target}: {tally}" + ("" if is_new else "; it was there already, the same"))
-    findings.raise_if_strict(strict)
 
 
 def _service(region: str | None) -> LabelingService:
     from cloud.labeling.job_service import LabelingService
 
     return LabelingService(region)
+
+
+@contextmanager
+def _reported(findings: Findings) -> Iterator[None]:
+    """Whatever comes of the block, what was found in it is told."""
+    try:
+        yield
+    finally:
+        _report(findings, strict=False)
 
 
 def _report(findings: Findings, strict: bool) -> None:
@@ -253,16 +265,22 @@ def _preview(prepared: Prepared, images: Path | None, endpoint_url: str | None) 
     serve_app(page(preview), Listen(), frozenset({CSS}), tell=typer.echo, stop=threading.Event())
 
 
-def _write_tasks(prepared: Prepared, to: Tool, out: Path | None, images: Path | None, endpoint_url: str | None) -> None:
+def _write_tasks(
+    prepared: Prepared, to: Tool, out: Path | None, images: Path | None, endpoint_url: str | None, *, strict: bool
+) -> None:
     from cloud.labeling.tasks_export import write_tasks
 
     if out is None:
         raise ConfigInvalid("--to: needs --out", fix="name a new directory for the task set")
-    for line in write_tasks(prepared, to.value, out, images, endpoint_url):
+    findings = Findings()
+    with _reported(findings):
+        lines = write_tasks(prepared, to.value, out, findings, images, endpoint_url, strict=strict)
+    for line in lines:
         typer.echo(line)
 
 
 def _table(jobs: Sequence[Job]) -> None:
+    from rich.console import Console
     from rich.table import Table
 
     from cloud.labeling.status import rows

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from cloud.cli_options import Endpoint, Fields
-from cloud.cli_review import Listening, Reviewer, Strict
+from cloud.cli_options import Endpoint, Fields, Strict, fields_of
+from cloud.cli_review import Listening, Reviewer
 from cloud.labeling.checks import Suspicion
+from cloud.labeling.words import counted, quoted
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigInvalid
-from edge_agent.segment import DEFAULT_FIELDS
 
 if TYPE_CHECKING:
     from cloud.dataset.pictures import Pictures
     from cloud.labeling.review_catalogue import Decisions
     from cloud.labeling.review_pass import Judge, Task
     from cloud.labeling.review_text import Notes
+    from cloud.review.web.server import Listen
 
 PER_CLASS = 96  # four pages
 
@@ -87,6 +88,7 @@ def review(
     wanted = Rules(
         Thresholds.parse(min_confidence or ()), frozenset(drop_suspicious or ()), frozenset(drop_verified or ())
     )
+    listening = _listening(listen, by) if serve else None
     with local_copy(manifest, endpoint_url) as path, closing(Pictures(images, path.parent, endpoint_url)) as pictures:
         task = _task(path, manifest, attribute, against, fields)
         measured = measure(task)
@@ -94,8 +96,8 @@ def review(
         rules, told = settled(wanted, measured)
         _say(told)
         decisions = Decisions.beside(manifest, path, endpoint_url)
-        if serve:
-            _serve(Judge(task, measured, rules), decisions, pictures, listen, by)
+        if listening is not None:
+            _serve(Judge(task, measured, rules), decisions, pictures, *listening)
         words = {number: word.word for number, word in decisions.load(measured.findings).items()}
         _finish(Judge(task, measured, rules, words), pictures, sheets, per_class, out, endpoint_url, strict=strict)
 
@@ -111,21 +113,27 @@ def _task(path: Path, where: str, attribute: str | None, against: str | None, fi
         typer.echo(choice.said)
     other = choose(found, against) if against is not None else None
     if other is not None and (other.attribute == choice.attribute or not comparable(choice, other)):
-        what = f"{ascii(other.attribute)[:80]} cannot be compared with {ascii(choice.attribute)[:80]}"
+        what = f"{quoted(str(other.attribute))} cannot be compared with {quoted(str(choice.attribute))}"
         raise ConfigInvalid(what, where="--against", fix="name other labels of the same kind")
-    names = tuple(name.strip() for name in fields.split(",")) if fields is not None else DEFAULT_FIELDS
-    return Task(path, where, choice, other, names)
+    return Task(path, where, choice, other, fields_of(fields))
 
 
-def _serve(judge: Judge, decisions: Decisions, pictures: Pictures, listen: str, by: str | None) -> None:
+def _listening(listen: str, by: str | None) -> tuple[Listen, str]:
+    """Where the page is to be, and who reviews; known before the manifest is read. Raises ConfigInvalid."""
+    from cloud.review.web.server import Listen, reviewer
+
+    return Listen.parse(listen), reviewer(by)
+
+
+def _serve(judge: Judge, decisions: Decisions, pictures: Pictures, listen: Listen, by: str) -> None:
     from cloud.labeling.review_catalogue import LabelCatalogue
-    from cloud.review.web.server import Listen, serve
+    from cloud.review.web.server import serve
 
     catalogue = LabelCatalogue(judge, decisions, pictures, SystemClock())
     typer.echo(f"reviewing {judge.task.where}; Ctrl-C ends it; decisions go to {decisions.where()}")
     serve(
         catalogue,
-        Listen.parse(listen),
+        listen,
         by=by,
         price=None,
         tell=lambda line: typer.echo(line, err=not line.startswith("http")),
@@ -145,7 +153,7 @@ def _finish(
 ) -> None:
     """Judge every line; say, draw and write what was asked for. Nothing is written to *out* when --strict fails."""
     from cloud.labeling.fetch import publish
-    from cloud.labeling.review_text import Notes, agreement_lines, counted, listed, outcome
+    from cloud.labeling.review_text import Notes, agreement_lines, listed, outcome
 
     notes, task, findings = Notes(), judge.task, judge.measured.findings
     with tempfile.TemporaryDirectory(prefix="label-review-") as directory:
@@ -161,6 +169,7 @@ def _finish(
         for line in findings.lines():
             typer.echo(line, err=True)
         findings.raise_if_strict(strict)
+        notes.unlabelled.raise_if_strict(strict)
         _say(outcome(notes, findings))
         if out is None:
             typer.echo(f"a clean manifest would have {counted(notes.kept, 'line')}: --out FILE writes it")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloud.cli_options import ConfigFile, Endpoint, Fields, settings_of
+from cloud.cli_options import ConfigFile, Endpoint, Fields, Strict, settings_of
 from edge_agent.errors import ConfigInvalid
 from edge_agent.store import ObjectStore
 
@@ -42,7 +42,6 @@ Split = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed chooses and splits the same.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Anything wrong is an error, and nothing is written.")]
 
 
 @group.command("build")

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
-from cloud.cli_options import Endpoint, Fields, count
-from cloud.dataset.findings import Findings
+from cloud.cli_options import Endpoint, Fields, Strict, count, fields_of
+from cloud.dataset.findings import Finding, Findings
 from edge_agent.errors import ConfigInvalid
-from edge_agent.segment import DEFAULT_FIELDS, check_fields
+from edge_agent.store.uri import split_uri
 
 MANIFEST = "A manifest: a file or s3://bucket/key."
 Manifest = Annotated[str, typer.Argument(metavar="MANIFEST", help=MANIFEST)]
@@ -25,7 +24,6 @@ Images = Annotated[
 Label = Annotated[
     str | None, typer.Option("--label", metavar="NAME", help="The label attribute to read. [default: the newest]")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Anything wrong is an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
@@ -99,8 +97,8 @@ def show(
     with ExitStack() as stack:
         [(path, where)] = _copies(stack, [manifest], endpoint_url)
         reader = stack.enter_context(_pictures(manifest, images, endpoint_url))
-        records = _records(path, where, label, _fields(fields), findings)
-        title, stem = Path(urlsplit(where).path or where).name, Path(where).stem
+        records = _records(path, where, label, fields_of(fields), findings)
+        title, stem = Path(split_uri(where).path or where).name, Path(where).stem
         _directory(out)
         with closing(pages(records, reader, title, findings, look)) as drawn:
             for page in drawn:
@@ -108,6 +106,7 @@ def show(
                 _write(target, page.jpeg)
                 typer.echo(f"{target}: lines {page.first} to {page.last}")
                 written, shown = page.number, shown + page.pictures
+    _nothing(shown, where, findings)
     _tell(findings)
     typer.echo(f"{count(shown, 'picture')} on {count(written, 'sheet')}, {_sum(findings)}")
     findings.raise_if_strict(strict)
@@ -130,10 +129,11 @@ def stats(
 
     if plot is not None:
         stats_plot.check_target(plot)
-    findings, names = Findings(), _fields(fields)
+    findings, names = Findings(), fields_of(fields)
     with ExitStack() as stack:
         [(path, where)] = _copies(stack, [manifest], endpoint_url)
         found = collect(_records(path, where, label, names, findings), names)
+        _nothing(found.lines, where, findings)
     if as_json:
         typer.echo(json.dumps({**found.as_json(), **_as_json(findings)}))
     else:
@@ -142,7 +142,7 @@ def stats(
             typer.echo(line)
         _tell(findings)
     if plot is not None:
-        stats_plot.draw(found, Path(urlsplit(where).path or where).name, plot)
+        stats_plot.draw(found, Path(split_uri(where).path or where).name, plot)
         typer.echo(f"plot {plot}", err=as_json)
     findings.raise_if_strict(strict)
 
@@ -154,6 +154,11 @@ def _records(path: Path, where: str, label: str | None, fields: Sequence[str], f
     if choice.said and label is None and choice.attribute is not None:
         typer.echo(choice.said, err=True)
     yield from read_labels(path, choice, findings, where, fields)
+
+
+def _nothing(lines: int, where: str, findings: Findings) -> None:
+    if not lines:
+        findings.add(Finding("empty", where, None, "has no line that can be used", "is it the right file?"))
 
 
 def _copies(stack: ExitStack, manifests: Sequence[str], endpoint_url: str | None) -> list[tuple[Path, str]]:
@@ -169,16 +174,12 @@ def _pictures(manifest: str, images: Path | None, endpoint_url: str | None) -> I
 
     if images is not None and not images.is_dir():
         raise ConfigInvalid("is no directory", where=str(images), fix="say where the pictures are: --images DIR")
-    base = None if urlsplit(manifest).scheme == "s3" else Path(manifest).expanduser().parent
+    base = None if split_uri(manifest).scheme == "s3" else Path(manifest).expanduser().parent
     reader = Pictures(images, base, endpoint_url)
     try:
         yield reader
     finally:
         reader.close()
-
-
-def _fields(text: str | None) -> tuple[str, ...]:
-    return check_fields([name.strip() for name in text.split(",")]) if text is not None else DEFAULT_FIELDS
 
 
 def _directory(path: Path) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import typer
 
+from cloud.dataset.findings import printable
 from cloud.settings import Settings, StoreSettings, load
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
+from edge_agent.segment import DEFAULT_FIELDS, check_fields
 from edge_agent.store import ObjectStore
+from edge_agent.store.uri import split_uri
 
 Every = Annotated[int | None, typer.Option("--every", min=1, metavar="N", help="Sample every Nth frame.")]
 Seconds = Annotated[float | None, typer.Option("--seconds", metavar="T", help="Sample one frame per T seconds.")]
@@ -20,6 +23,9 @@ Fields = Annotated[
 ]
 Endpoint = Annotated[
     str | None, typer.Option("--endpoint-url", metavar="URL", help="S3-compatible server; AWS when not given.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Anything found wrong is an error: nothing is written, exit with 1.")
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings in YAML, see config/cloud.yaml.")
@@ -65,10 +71,15 @@ def open_dataset(settings: Settings) -> ObjectStore:
 
 
 def _directory(store: StoreSettings) -> Path | None:
-    parts = urlsplit(store.url)
+    parts = split_uri(store.url)
     if parts.scheme not in ("", "file"):
         return None
     return Path(unquote(parts.path) if parts.scheme else store.url).expanduser()
+
+
+def fields_of(text: str | None) -> tuple[str, ...]:
+    """The class fields that ``--fields`` names, or the usual ones. Raises ConfigInvalid."""
+    return check_fields([name.strip() for name in text.split(",")]) if text is not None else DEFAULT_FIELDS
 
 
 def count(number: int, thing: str) -> str:
@@ -77,4 +88,4 @@ def count(number: int, thing: str) -> str:
 
 def show(error: EdgeCaptureError) -> None:
     for line in str(error).splitlines():
-        typer.echo(f"error: {line}", err=True)
+        typer.echo(printable(f"error: {line}"), err=True)

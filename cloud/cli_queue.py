@@ -7,9 +7,7 @@ import signal
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from cloud import logs
 from cloud.cli_options import ConfigFile, Endpoint, Every, Fields, Seconds, count, settings_of
 from cloud.settings import StoreSettings
 from edge_agent.clock import SystemClock
@@ -47,6 +45,7 @@ def worker(
     takes. Stop it with SIGTERM, and leave it --drain and 5 seconds more to end. A video that fails comes again; after
     as many times as the queue's redrive policy says, its message goes to the dead letters.
     """
+    from cloud import logs
     from cloud.bell import Bell, terminating
     from cloud.crew import Crew, Post, work
     from cloud.queue import Queue
@@ -113,6 +112,8 @@ def _job(bucket: str, prefix: str, function: str, role: str, report: str, dry_ru
 
 
 def _enqueue(settings: StoreSettings, prefix: str, queue_url: str | None, after: str | None, dry_run: bool) -> None:
+    from rich.console import Console
+
     from cloud.backfill import Enqueued, enqueue, videos_in
     from cloud.queue import Queue
 

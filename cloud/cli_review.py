@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloud.cli_options import ConfigFile, Endpoint, count, settings_of
+from cloud.cli_options import ConfigFile, Endpoint, Strict, count, settings_of
 from edge_agent.clock import SystemClock
+from edge_agent.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from cloud.review.frames import FrameCatalogue
@@ -23,7 +24,6 @@ Listening = Annotated[
 Reviewer = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="Who decides; the user of this machine when not given.")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Anything found wrong is an error: exit with 1.")]
 
 
 def review(
@@ -50,6 +50,12 @@ def review(
     from cloud.review.frames import FrameCatalogue
 
     settings = settings_of(config, None, None, None, endpoint_url, dataset=dataset)
+    if static is not None and not static.absolute().parent.is_dir():
+        raise ConfigInvalid("no such directory", where=str(static.parent), fix="make it, or choose another --static")
+    if static is None:
+        from cloud.review.web.server import Listen, reviewer, serve
+
+        place, by = Listen.parse(listen), reviewer(by)
     store = settings.dataset.open()
     store.check()
     clock = SystemClock()
@@ -65,12 +71,10 @@ def review(
         typer.echo(f"{static}: {count(report.items, 'frame')}, {count(report.pictures, 'picture')} of them shown")
         report.findings.raise_if_strict(strict)
         return
-    from cloud.review.web.server import Listen, serve
-
     typer.echo(f"reviewing {dataset}; Ctrl-C ends it")
     serve(
         catalogue,
-        Listen.parse(listen),
+        place,
         by=by,
         price=settings.price_per_label,
         tell=lambda line: typer.echo(line, err=not line.startswith("http")),

@@ -56,6 +56,11 @@ class EventHandler:
             raise failures[0][1]
         return {"videos": [{"uri": result.video, "outcome": str(result.outcome)} for result in results]}
 
+    def check(self) -> None:
+        """Raise what would keep the stores that were opened from being read."""
+        for store in tuple(self._stores.values()):
+            store.check()
+
     def take(self, message: Message) -> list[Result]:
         """Process the videos of one message. All are tried and logged; then the first error is raised."""
         if message.fault is not None:

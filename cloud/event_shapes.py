@@ -49,9 +49,16 @@ class BridgeDetail(Outside):
     reason: str | None = None
 
 
+class SqsAttributes(Outside):
+    receives: int = Field(default=1, alias="ApproximateReceiveCount", ge=1)
+
+
 class SqsRecord(Outside):
     message_id: str = Field(alias="messageId", min_length=1)
     body: str
+    receipt: str = Field(default="", alias="receiptHandle")
+    queue: str = Field(default="", alias="eventSourceARN")
+    attributes: SqsAttributes = SqsAttributes()
 
 
 class Task(Outside):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from cloud.events import ObjectRef
 from cloud.local import LocalVideos
@@ -15,6 +15,7 @@ from cloud.settings import Settings, StoreSettings
 from edge_agent.clock import Clock
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError, Scope
 from edge_agent.store import ObjectStore
+from edge_agent.store.uri import split_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def sort_out(ended: Sequence[Result | Failure]) -> tuple[list[Result], list[Fail
 
 def bucket_and_key(uri: str) -> tuple[str, str]:
     """The two parts of ``s3://bucket/key``; the key may be empty. Raises ConfigInvalid."""
-    parts = urlsplit(uri)
+    parts = split_uri(uri)
     if parts.scheme != "s3" or not parts.netloc:
         raise ConfigInvalid("names no bucket", where=uri, fix="write s3://bucket/key or s3://bucket/prefix/")
     return parts.netloc, uri.removeprefix(f"s3://{parts.netloc}").removeprefix("/")
@@ -106,7 +107,7 @@ def _s3(uri: str, endpoint_url: str | None) -> Iterator[Target]:
 
 
 def _local(argument: str) -> Iterator[Target]:
-    path = Path(unquote(urlsplit(argument).path) if argument.startswith("file://") else argument).expanduser()
+    path = Path(unquote(split_uri(argument).path) if argument.startswith("file://") else argument).expanduser()
     try:
         path = path.resolve(strict=True)
     except OSError as error:

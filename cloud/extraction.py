@@ -71,7 +71,7 @@ class Extraction:
         rejected = {row.index: rule.reasons for row, rule in zip(stored, ruled, strict=True) if _is_rejected(rule)}
         drawn = sheet.render(self.origin.name.stem, _sheet_facts(probe, report, len(stored), len(rejected)), rejected)
         preview = self.dataset.put(layout.preview_key(self.origin.name), drawn, content_type="image/jpeg")
-        return self._index(probe, report, self._frames(stored, scores, ruled), preview)
+        return self._index(probe, report, self._frames(stored, scores, ruled, judges.looks()), preview)
 
     def _judged(self, samples: Iterable[Sample], judges: Judges, sheet: ContactSheet) -> Iterator[Sample]:
         for sample in samples:
@@ -88,7 +88,9 @@ class Extraction:
     def _key(self, index: int) -> str:
         return layout.frame_key(self.origin.name, index, FORMATS[self.settings.picture.format].suffix)
 
-    def _frames(self, stored: list[_Stored], scores: list[Scores], ruled: list[Verdict]) -> tuple[FrameFacts, ...]:
+    def _frames(
+        self, stored: list[_Stored], scores: list[Scores], ruled: list[Verdict], looks: list[str | None]
+    ) -> tuple[FrameFacts, ...]:
         start = self.origin.start
         return tuple(
             FrameFacts(
@@ -101,8 +103,9 @@ class Extraction:
                 verdict=rule.verdict,
                 reasons=rule.reasons,
                 scores=dict(score),
+                look=look,
             )
-            for row, score, rule in zip(stored, scores, ruled, strict=True)
+            for row, score, rule, look in zip(stored, scores, ruled, looks, strict=True)
         )
 
     def _index(self, probe: Probe, report: Report, frames: tuple[FrameFacts, ...], preview: ObjectInfo) -> VideoIndex:

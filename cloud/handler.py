@@ -21,6 +21,7 @@ from cloud import logs
 from cloud.engine import EventHandler
 from cloud.events import BatchTask, Message, batch_invocation, is_queue_batch, sqs_message
 from cloud.pipeline import Outcome, Result
+from cloud.redelivery import Redelivery
 from cloud.settings import load
 from edge_agent.errors import EdgeCaptureError
 
@@ -34,8 +35,8 @@ _RESULT_STRING = 1000  # characters of a task's result that go into the job's re
 def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Process the videos *event* names. Settings come from the environment, once per process.
 
-    A batch of queue messages is answered with ``batchItemFailures``, so that only those come again; of any other event
-    all videos are tried, then the first error is raised.
+    A batch of queue messages is answered with ``batchItemFailures``, so that only those come again, each at a time of
+    its own (``redelivery.py``); of any other event all videos are tried, then the first error is raised.
     """
     return _function().handle(event, context)
 
@@ -50,6 +51,7 @@ class Function:
 
     def __init__(self, engine: EventHandler, logger: Logger, metrics: Metrics) -> None:
         self.engine, self.logger, self.metrics = engine, logger, metrics
+        self.redelivery = Redelivery()
         engine.seen = self._count
 
     def handle(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -75,14 +77,18 @@ class Function:
             with self._counting_failures():
                 return self.engine.handle(event)
         processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
-        reply = process_partial_response(event, self._take_record, processor, context)
+
+        def take(record: SQSRecord) -> None:
+            self._take_record(record, context.get_remaining_time_in_millis() / 1000)
+
+        reply = process_partial_response(event, take, processor, context)
         for kind, error, trace in processor.exceptions:
             if not isinstance(error, EdgeCaptureError):  # a fault of ours, not of the video: not logged by the engine
                 self.logger.error("message_crashed", exc_info=(kind, error, trace))  # type: ignore[arg-type]
         return dict(reply)
 
-    def _take_record(self, record: SQSRecord) -> None:
-        with self._counting_failures():
+    def _take_record(self, record: SQSRecord, seconds_left: float) -> None:
+        with self._counting_failures(), self.redelivery.of(record.raw_event, seconds_left):
             self.engine.take(sqs_message(record.raw_event))
 
     def _work_off(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG002

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from edge_agent.errors import ConfigInvalid, ObjectNotFound
 from edge_agent.store import ObjectInfo
 from edge_agent.store.records import Identity
+from edge_agent.store.uri import split_uri
 
 
 class LocalVideos:
@@ -25,7 +26,7 @@ class LocalVideos:
         return Path(key).as_uri()
 
     def key_of(self, uri: str) -> str | None:
-        parts = urlsplit(uri)
+        parts = split_uri(uri)
         return unquote(parts.path) if parts.scheme == "file" else None
 
     _latest: tuple[str, Identity, str] | None = None  # whoever asks twice whether a video changed reads it once

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import edge_agent
-from edge_agent.errors import ConfigInvalid, ContainerMissing, ObjectNotFound, StoreError
+from edge_agent.errors import ConfigInvalid, ContainerMissing, CredentialsRefused, ObjectNotFound, StoreError
 from edge_agent.store.s3_errors import code_of, translated
 
 if TYPE_CHECKING:
@@ -63,6 +63,13 @@ class Queue:
         self._endpoint_url = None if aws else f"{parts.scheme}://{parts.netloc}"
         self._lock = threading.Lock()
         self._client: SQSClient | None = None
+
+    @classmethod
+    def of_arn(cls, arn: str) -> Queue:
+        """The queue that *arn* names, at AWS. Raises ConfigInvalid."""
+        _, partition, _, region, account, name = arn.split(":", 5) if arn.count(":") >= 5 else ("",) * 6
+        suffix = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+        return cls(f"https://sqs.{region}.{suffix}/{account}/{name}" if name else arn)
 
     @property
     def client(self) -> SQSClient:
@@ -142,6 +149,10 @@ class Queue:
         try:
             with translated(self.url):
                 yield
+        except CredentialsRefused:
+            with self._lock:  # others may still be using the client; the next call makes one that reads its keys anew
+                self._client = None
+            raise
         except StoreError as error:
             code = code_of(error.__cause__).rpartition("#")[2]
             if code in _NO_QUEUE:

@@ -29,11 +29,12 @@ from cloud.judge.rules import JudgeRules
 from edge_agent.errors import ConfigInvalid, NameInvalid
 from edge_agent.segment import DEFAULT_FIELDS, check_fields
 from edge_agent.store import ObjectStore, open_store
+from edge_agent.store.base import ChecksumName
 
 PREFIX = "EDGE_CLOUD_"
 CONFIG_VARIABLE = "EDGE_CLOUD_CONFIG"
 
-OUTPUTS = 2
+OUTPUTS = 3
 """Raised whenever the same video and settings would give other bytes; then every video counts as not yet processed."""
 
 
@@ -75,10 +76,19 @@ class StoreSettings(_Model):
     endpoint_url: str | None = Field(default=None, description="S3-compatible server; AWS when absent")
     region: str | None = None
     profile: str | None = Field(default=None, description="profile of the AWS configuration files")
+    checksum: ChecksumName = Field(
+        default="crc64nvme", description="what the server verifies; the others are for those that lack newer ones"
+    )
 
     def open(self) -> ObjectStore:
         """The store. Nothing is contacted yet. Raises ConfigInvalid."""
-        return open_store(self.url, endpoint_url=self.endpoint_url, region=self.region, profile=self.profile)
+        return open_store(
+            self.url,
+            endpoint_url=self.endpoint_url,
+            region=self.region,
+            profile=self.profile,
+            checksum=self.checksum,
+        )
 
     def beside(self, url: str) -> StoreSettings:
         """Another store at the same provider."""
@@ -206,12 +216,12 @@ def load(
         raise ConfigInvalid("\n".join(_faults(error, origin, environ))) from error
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping *path* holds. Raises ConfigInvalid, with the line where the YAML breaks."""
+def read_yaml(path: Path, example: str = "config/cloud.yaml") -> dict[str, Any]:
+    """The mapping *path* holds, such as *example* does. Raises ConfigInvalid, with the line where the YAML breaks."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigInvalid("no such file", where=str(path), fix="see config/cloud.yaml for an example") from error
+        raise ConfigInvalid("no such file", where=str(path), fix=f"see {example} for an example") from error
     except OSError as error:
         raise ConfigInvalid(f"cannot be read: {error.strerror}", where=str(path)) from error
     except UnicodeDecodeError as error:
@@ -229,7 +239,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigInvalid(
             f"must hold settings as 'name: value', not a {type(document).__name__}",
             where=str(path),
-            fix="see config/cloud.yaml for an example",
+            fix=f"see {example} for an example",
         )
     return document
 

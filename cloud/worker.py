@@ -39,12 +39,17 @@ class Worker:
     visibility: int = 60
 
     def run(self) -> None:
-        """Work until the bell stops it, through outages of queue and stores. Raises errors that no waiting mends."""
-        fails = 0
+        """Work until the bell stops it, through outages of queue and stores. Raises errors that no waiting mends.
+
+        An outage, and keys that are refused, are said once, and so is their end. Until then no message is taken: each
+        try brings it nearer to the dead letters.
+        """
+        fails, said = 0, ""
         while not self.bell.stopping:
             try:
+                if fails:
+                    self.handler.check()
                 self.run_once()
-                fails = 0
             except Stopped:
                 return
             except EdgeCaptureError as error:
@@ -52,8 +57,14 @@ class Worker:
                     raise
                 fails += 1
                 pause = back_off(fails)
-                _log().warning("worker_waits", error=error.code, reason=str(error), seconds=round(pause, 1))
+                if error.code != said:
+                    _log().warning("worker_waits", error=error.code, reason=str(error), seconds=round(pause, 1))
+                said = error.code
                 self.bell.wait(self.clock, pause)
+            else:
+                if said:
+                    _log().info("worker_goes_on", after=said)
+                fails, said = 0, ""
 
     def run_once(self) -> bool:
         """Take one message; whether there was one. Raises what the queue raises, and errors of the link to a store."""
@@ -111,11 +122,14 @@ class Heartbeat:
         self._thread.join()
 
     def _beat(self) -> None:
+        said = ""
         while not self._clock.wait(self._stop, self._visibility / 3):
             try:
                 self._queue.hide(self._letter, self._visibility)
             except EdgeCaptureError as error:
-                _log().warning("heartbeat_failed", message_id=self._letter.id, error=error.code, reason=str(error))
+                if error.code != said:
+                    _log().warning("heartbeat_failed", message_id=self._letter.id, error=error.code, reason=str(error))
+                said = error.code
                 if not error.retryable:  # somebody else has it now; both make the same bytes
                     return
 

@@ -125,7 +125,9 @@ def _copy(root: Path, old: str, first: dict[str, Any], new: str, chance: random.
     (root / f"frames/{new}").mkdir()
     for before, frame in zip(first["frames"], index["frames"], strict=True):
         os.link(root / before["key"], root / frame["key"])
-        frame["scores"] = {judge: score * chance.uniform(0.5, 1.5) for judge, score in frame["scores"].items()}
+        frame["scores"] = {
+            judge: min(1.0, score * chance.uniform(0.5, 1.5)) for judge, score in frame["scores"].items()
+        }
         if frame.get("look"):
             frame["look"] = "".join(_other(letter, chance) for letter in frame["look"])
     (root / f"index/{new}.json").write_text(json.dumps(index))

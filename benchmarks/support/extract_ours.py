@@ -190,11 +190,19 @@ def _lines(store: ObjectStore, stem: str, count: int, turn: int = 0) -> list[str
 
 
 def _warm() -> None:
-    import cloud.pipeline
+    """Import all that a video needs, as the loops of others have imported theirs when their clock starts."""
     from cloud.decode.libraries import load
 
-    load()
-    del cloud
+    load()  # first: a numpy that is imported before it has threads that spin
+
+    import awscrt.checksums
+    import simplejpeg
+
+    import cloud.local
+    import cloud.pipeline
+    import edge_agent.store.directory
+
+    del awscrt, simplejpeg, cloud, edge_agent
 
 
 def _store(out: str) -> ObjectStore:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import resident_mb, wait_for
+from benchmarks.harness import cpu_seconds, resident_mb, wait_for
 from benchmarks.support.extract_runs import ROOT
 
 # Usable: tiles are there, every picture in view is painted. All: the page has heard of every frame.
@@ -40,8 +40,8 @@ _WATCH = """
 
 
 @contextmanager
-def serving(dataset: Path) -> Iterator[tuple[str, float, subprocess.Popen[str]]]:
-    """``edge-cloud review`` on *dataset*: its address, seconds until it said so, and its process."""
+def serving(dataset: Path) -> Iterator[tuple[str, dict[str, float], subprocess.Popen[str]]]:
+    """``edge-cloud review`` on *dataset*: its address, what it took until it said so, and its process."""
     began = time.perf_counter()
     command = [sys.executable, "-u", "-m", "cloud.cli", "review", str(dataset), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -49,7 +49,8 @@ def serving(dataset: Path) -> Iterator[tuple[str, float, subprocess.Popen[str]]]
             assert process.stdout is not None
             url = next((line.strip() for line in process.stdout if line.startswith("http")), "")
             assert url, "the review page did not start"
-            yield url, time.perf_counter() - began, process
+            listening = {"listening": time.perf_counter() - began, "listening_cpu": cpu_seconds(process.pid)}
+            yield url, listening, process
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(30)
@@ -72,4 +73,4 @@ def view(dataset: Path) -> dict[str, Any] | None:
 
             wait_for(lambda: told("benchAll") > 0, "the page to have read everything", 120)
             found = {name: told(f"bench{name.capitalize()}") for name in ("tiles", "usable", "all")}
-            return {"listening": listening, **found, "server_mb": resident_mb(process.pid)}
+            return {**listening, **found, "server_mb": resident_mb(process.pid)}

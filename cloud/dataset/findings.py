@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from edge_agent.errors import EdgeCaptureError
@@ -35,7 +35,12 @@ class Finding:
     def __str__(self) -> str:
         place = self.where if self.line is None else f"{self.where}:{self.line}"
         text = f"{place}: {self.what}"
-        return f"{text}; {self.fix}" if self.fix else text
+        return printable(f"{text}; {self.fix}" if self.fix else text)
+
+
+def printable(text: str) -> str:
+    """*text* as one line that does nothing to a terminal: names come from outside."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 @dataclass(slots=True)
@@ -52,6 +57,12 @@ class Findings:
         kept = self._kept.setdefault(finding.code, [])
         if len(kept) < SHOWN:
             kept.append(finding)
+
+    def forget(self, codes: Iterable[str]) -> None:
+        """As if what *codes* say had not been looked for: it does not matter where these findings go."""
+        for code in codes:
+            self.counts.pop(code, None)
+            self._kept.pop(code, None)
 
     def __iter__(self) -> Iterator[Finding]:
         """The kept ones, by code in the order in which each was first met."""

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic_core import from_json
 
 from cloud.dataset.findings import Finding, Findings
 from edge_agent.errors import ConfigInvalid
 from edge_agent.store import open_store
+from edge_agent.store.uri import split_uri
 
 REFERENCE, INLINE = "source-ref", "source"
 """The key of a line that names its picture, and the one that holds a text to be labelled instead."""
@@ -52,7 +53,7 @@ def local_copy(location: str, endpoint_url: str | None = None) -> Iterator[Path]
 
     Raises ConfigInvalid, ObjectNotFound and what a store raises.
     """
-    parts = urlsplit(location)
+    parts = split_uri(location)
     if parts.scheme != "s3":
         yield Path(unquote(parts.path) if parts.scheme == "file" else location).expanduser()
         return

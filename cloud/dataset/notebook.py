@@ -17,7 +17,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from cloud.dataset.findings import Findings
 from cloud.dataset.layout import MANIFEST_SUFFIX, MANIFESTS
@@ -29,6 +29,7 @@ from cloud.labeling.output import Record, choose, read_labels, survey
 from edge_agent.errors import ConfigInvalid
 from edge_agent.segment import DEFAULT_FIELDS
 from edge_agent.store import open_store
+from edge_agent.store.uri import split_uri
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,7 +234,7 @@ def open_dataset(
 
 def _store_of(location: str) -> str | None:
     """*location*, when it is a data set and no manifest."""
-    parts = urlsplit(location)
+    parts = split_uri(location)
     if parts.scheme == "s3":
         return location if not parts.path.strip("/") else None
     path = Path(unquote(parts.path) if parts.scheme == "file" else location).expanduser()

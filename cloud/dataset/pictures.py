@@ -9,11 +9,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError, ObjectConflict, ObjectNotFound, Scope, StoreError
 from edge_agent.store.s3 import S3Store
 from edge_agent.store.s3_errors import code_of, translated
+from edge_agent.store.uri import split_uri
 
 MAX_BYTES = 256_000_000
 """What is read of one picture: far beyond what any service takes, and still no danger to the memory."""
@@ -56,12 +57,12 @@ class Pictures:
 
     def local(self, source: str) -> Path | None:
         """The local file that *source* is to be read from; None when it is an object in a bucket."""
-        parts = urlsplit(source)
+        parts = split_uri(source)
         name = unquote(parts.path) if parts.scheme in ("file", "") else parts.path
         tails = [part for part in name.split("/") if part]
         if self.images is not None and ".." not in tails and "\0" not in name:
             for start in range(len(tails)):
-                if (found := self.images.joinpath(*tails[start:])).is_file():
+                if _is_file(found := self.images.joinpath(*tails[start:])):
                     return found
         if parts.scheme == "file":
             return Path(name)
@@ -96,7 +97,7 @@ class Pictures:
         return data, size
 
     def _from_bucket(self, source: str, limit: int) -> tuple[bytes, int]:
-        parts = urlsplit(source)
+        parts = split_uri(source)
         bucket, key = parts.netloc, source.partition("://")[2].partition("/")[2]
         if parts.scheme != "s3" or not bucket or not key:
             raise ConfigInvalid("is no s3://bucket/key and no file", where=source, fix="say where it is: --images DIR")
@@ -132,6 +133,13 @@ class Pictures:
             if bucket not in self._stores:
                 self._stores[bucket] = S3Store(bucket, endpoint_url=self.endpoint_url)
             return self._stores[bucket]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than any there can be, a directory that may not be looked into
+        return False
 
 
 def _from_file(path: Path, limit: int) -> tuple[bytes, int]:

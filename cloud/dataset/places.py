@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from cloud.dataset.layout import MANIFEST_SUFFIX
 from edge_agent.errors import ConfigInvalid, ObjectNotFound
 from edge_agent.store import ObjectStore, open_store
 from edge_agent.store.files import fsync_directory
+from edge_agent.store.uri import split_uri
 
 _BLOCK = 1 << 20
 
@@ -42,7 +43,7 @@ def place_at(out: str, endpoint_url: str | None = None) -> tuple[Place, str]:
 
     Raises ConfigInvalid.
     """
-    parts = urlsplit(out)
+    parts = split_uri(out)
     if parts.scheme == "s3":
         folder, _, last = parts.path.lstrip("/").rpartition("/")
         store = open_store(f"s3://{parts.netloc}", endpoint_url=endpoint_url)

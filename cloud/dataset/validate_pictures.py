@@ -103,7 +103,7 @@ def lacks_cors(pictures: Pictures, bucket: str) -> bool:
     try:
         with translated(where):
             rules = pictures.store(bucket).client.get_bucket_cors(Bucket=bucket)["CORSRules"]
-    except CredentialsRefused:
+    except (ConfigInvalid, CredentialsRefused):  # of a name that is no bucket's, its lines tell
         return False
     except StoreError as error:
         return code_of(error.__cause__) == "NoSuchCORSConfiguration"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloud.judge import whole
 from cloud.judge.faces import Box, Finder, open_finder, redact
+from cloud.judge.looks import looks
 from cloud.judge.measure import COARSE_TILES, Measures, measure
 from cloud.judge.policy import Scores, by_name, rounded, verdict
 from cloud.judge.repeats import Originals, settled
@@ -86,6 +87,15 @@ class Judges:
             scores[number] = {name: of_frame[name] for name in order}
         return list(scores)
 
+    def looks(self) -> list[str | None]:
+        """The look of every sample, in order (:mod:`cloud.judge.looks`); None when every judge is off."""
+        import numpy as np
+
+        if not self._names:
+            return [None] * self._seen
+        rows = np.frombuffer(self._rows, _row_type())
+        return [*looks(rows["hash"].tolist(), rows["tiles"])]
+
     def _alone(self, row: Any) -> dict[str, float]:
         """The scores of the frame with record *row*, by the judges that are on and need no other frame."""
         scores = {
@@ -109,6 +119,7 @@ def _row_type() -> Any:
         [
             ("likeness", "<f4"),
             ("repeats", "<u4"),
+            ("hash", "<u8"),
             ("dark", "<f4"),
             ("bright", "<f4"),
             ("faces", "<u2"),
@@ -125,5 +136,5 @@ def _row(measures: Measures, faces: int) -> NDArray[np.void]:
     row = np.zeros(1, _row_type())
     row["dark"], row["bright"] = measures.dark, measures.bright
     row["faces"], row["spread"], row["sharpness"] = faces, measures.spread, measures.sharpness
-    row["tiles"] = measures.coarse
+    row["hash"], row["tiles"] = measures.hash, measures.coarse
     return row

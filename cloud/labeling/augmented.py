@@ -70,6 +70,11 @@ class _Ids:
         """The former metadata; labels by hand end a failure."""
         return {key: value for key, value in self.metadata.items() if key != FAILURE}
 
+    def name_of(self, number: str) -> str:
+        """As the labels are read: an id whose name is not there, or no text, is its own name."""
+        name = self.names.get(number)
+        return name if isinstance(name, str) and name else number
+
     def id_of(self, label: str) -> int | str:
         for number, name in self.names.items():
             if name == label:
@@ -116,8 +121,12 @@ def _place_of(raw: object, ids: _Ids) -> _Place | None:
     """Class and place of the annotation *raw*; None when it is none. Two that are equal keep their order."""
     if not isinstance(raw, dict):
         return None
-    number, place = str(raw.get("class_id")), tuple(raw.get(key) for key in _SIDES)
-    return (ids.names.get(number, number), *place) if all(isinstance(side, int | float) for side in place) else None
+    place = tuple(raw.get(key) for key in _SIDES)
+    return (
+        (ids.name_of(str(raw.get("class_id"))), *place)
+        if all(isinstance(side, int | float) for side in place)
+        else None
+    )
 
 
 def _annotation(box: Box, ids: _Ids) -> dict[str, Any]:

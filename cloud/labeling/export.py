@@ -19,7 +19,7 @@ import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -85,16 +85,18 @@ def export(
     report = Report(target.out)
     with _errors(target.out), _working(target.partial) as data, Ledger(target.partial) as ledger:
         _sweep(data, ledger)
-        pictures = Pictures(data, target.mode, ledger, target.nearby, target.endpoint_url)
+        base = source.path.absolute().parent
+        pictures = Pictures(data, target.mode, ledger, target.nearby, target.endpoint_url, base)
         job = _Job(source, form, chosen, pictures, findings, report)
-        with form.write(data, chosen.plan) as writer, (data / sidecar.FILE).open("wb") as origins:
+        with closing(pictures), form.write(data, chosen.plan) as writer, (data / sidecar.FILE).open("wb") as origins:
             job.run(writer, origins, progress)
         report.copied = pictures.copied
         findings.raise_if_strict(strict)
-        if not report.pictures:
-            raise ConfigInvalid("nothing is left to export", where=source.where, fix="see what was left out above")
-        _finish(data, ledger, target.out)
+        if report.pictures:
+            _finish(data, ledger, target.out)
     shutil.rmtree(target.partial)
+    if not report.pictures:
+        raise ConfigInvalid("nothing is left to export", where=source.where, fix="see what was left out above")
     return report
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from cloud.dataset.findings import Finding, Findings
 from cloud.labeling.augmented import to_line
-from cloud.labeling.formats.base import Format, Found, bad_class, in_pixels
+from cloud.labeling.formats.base import Format, Found, bad_class, bad_picture, in_pixels
 from cloud.labeling.formats.sidecar import Origin, Origins, origins, restored
 from cloud.labeling.labels import Example
+from cloud.labeling.words import quoted
 from edge_agent.errors import ConfigInvalid, WriteFailed
 
 ATTRIBUTE = "labels"
@@ -56,6 +57,10 @@ def read_back(
     sidecars = root if (root / "sources.jsonl").is_file() else root.parent
     with origins(sidecars, findings) as known:
         for found in form.read(path, findings):
+            if why := bad_picture(found.picture):
+                what = f"the picture {quoted(found.picture)} {why}"
+                findings.add(Finding("bad_image", found.where, found.line, what, "rename it", dropped=True))
+                continue
             example = _cleaned(found, findings)
             made = _restored(form, replace(found, example=example), known, findings)
             if made is None:
@@ -76,7 +81,7 @@ def _restored(form: Format, found: Found, known: Origins, findings: Findings) ->
         if size[0] is not None and size[1] is not None:
             example = in_pixels(example, size[0], size[1])
         elif example.boxes:
-            what = f"the picture {found.picture!a}, and so its size, is not known"
+            what = f"the picture {quoted(found.picture)}, and so its size, is not known"
             findings.add(Finding("size_unknown", found.where, found.line, what, "put it there", dropped=True))
             return None
     return (restored(example, origin), origin) if origin is not None else (example, None)
@@ -91,7 +96,7 @@ def _cleaned(found: Found, findings: Findings) -> Example:
     example = found.example
     for name in (*(box.label for box in example.boxes or ()), *(label.label for label in example.labels or ())):
         if why := bad_class(name):
-            what = f"class {ascii(name)[:80]} {why}"
+            what = f"class {quoted(name)} {why}"
             findings.add(Finding("class_refused", found.where, found.line, what, "rename it", dropped=True))
     boxes, labels = example.boxes, example.labels
     return replace(

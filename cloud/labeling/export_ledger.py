@@ -6,8 +6,6 @@ same. Memory does not grow with the number of pictures.
 
 from __future__ import annotations
 
-import hashlib
-import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import unquote
+
+from cloud.labeling.picture_names import hash_of, wished
 
 FILE = ".ledger"
-_MAX_STEM = 150  # with a split, a class and ".part" far below NAME_MAX
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
 
 # No fsync: whatever a power cut takes is found by size and checksum, and copied again.
 _SETTINGS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF", "PRAGMA temp_store=FILE")
@@ -71,7 +67,7 @@ class Ledger:
             if self._database.execute("SELECT 1 FROM names WHERE source = ?", (source,)).fetchone():
                 return None
             for digits in (0, 8, 64):
-                stem = f"{wanted}-{_hash(source)[:digits]}" if digits else wanted
+                stem = f"{wanted}-{hash_of(source)[:digits]}" if digits else wanted
                 added = self._database.execute(
                     "INSERT OR IGNORE INTO names VALUES (?, ?, NULL)", (stem.lower(), source)
                 )
@@ -118,34 +114,3 @@ class Ledger:
             rows = self._database.execute(query)
         while chunk := rows.fetchmany(1000):
             yield from (row[0] for row in chunk)
-
-
-def _hash(source: str) -> str:
-    return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
-
-
-def parts_of(source: str) -> tuple[str, str]:
-    """The scheme ("" for a plain path) and the path of *source*, or of a URI that is none all that is behind it.
-
-    What looks like a query may be part of an S3 key: it stays.
-    """
-    scheme, mark, rest = source.partition("://")
-    if not mark:
-        return "", source
-    scheme, path = scheme.lower(), "/" + rest.partition("/")[2]
-    return scheme, path if scheme == "s3" else unquote(path)
-
-
-def wished(source: str, *, dotless: bool) -> tuple[str, str]:
-    """The stem and the suffix that the picture at *source* would have if nobody else wanted them. Pure.
-
-    Whatever a file system, a shell or a list of names might stumble over becomes a hyphen.
-    """
-    name = parts_of(source)[1].rpartition("/")[2]
-    stem, dot, ending = name.rpartition(".")
-    suffix = (dot + ending).lower()
-    if not dot or not _SUFFIX.fullmatch(suffix):
-        stem, suffix = name, ".jpg"
-    safe = _UNSAFE.sub("-", stem).strip(".-")
-    safe = safe.replace(".", "-") if dotless else safe
-    return safe[:_MAX_STEM] or "picture", suffix

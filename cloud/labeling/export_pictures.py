@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,10 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cloud.labeling.export_ledger import Copy, Ledger, parts_of
+from cloud.dataset.pictures import Pictures as Others
+from cloud.labeling.export_ledger import Copy, Ledger
 from cloud.labeling.export_size import size_in
-from edge_agent.errors import EdgeCaptureError, KeyInvalid, ObjectNotFound, Scope
+from cloud.labeling.picture_names import parts_of
+from edge_agent.errors import ConfigInvalid, EdgeCaptureError, KeyInvalid, ObjectConflict, ObjectNotFound, Scope
 from edge_agent.store import ObjectStore, open_store
+from edge_agent.store.s3_client import is_key
 
 Mode = Literal["copy", "link", "none"]
 
@@ -30,7 +34,7 @@ class PictureInvalid(EdgeCaptureError):
 class Pictures:
     """Fetches pictures into *root*. *nearby* is a directory that is looked into before the picture's own store.
 
-    Methods may be called from several threads.
+    *base* is what relative names are relative to. Methods may be called from several threads, but for ``close()``.
     """
 
     root: Path
@@ -38,9 +42,18 @@ class Pictures:
     ledger: Ledger
     nearby: Path | None = None
     endpoint_url: str | None = None
+    base: Path | None = None
     copied: int = 0
     _stores: dict[str, ObjectStore] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _others: Others = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._others = Others(endpoint_url=self.endpoint_url)
+
+    def close(self) -> None:
+        """Let connections go."""
+        self._others.close()
 
     def fetch(self, source: str, picture: str, *, needs_size: bool) -> Copy | None:
         """Have *source* at *picture* below the root; what is known of it, None when nothing had to be looked at.
@@ -72,15 +85,27 @@ class Pictures:
         if near is not None:
             yield near
         elif scheme in ("", "file"):
-            if not _is_file(Path(place)):
+            path = Path(place) if self.base is None else self.base / place
+            if not _is_file(path):
                 raise ObjectNotFound("no such picture", where=source, fix="name the directory with --images")
-            yield Path(place)
+            yield path
         elif scheme == "s3":
             bucket, _, key = source[len("s3://") :].partition("/")
-            with self._store(bucket).checkout(key) as path:
+            with self._store(bucket).checkout(key) if is_key(key) else self._foreign(source) as path:
                 yield path
         else:
             raise PictureInvalid(f"pictures cannot be had by {scheme}:", where=source, fix="have them in a store")
+
+    @contextmanager
+    def _foreign(self, source: str) -> Iterator[Path]:
+        """An object whose key our stores would not take, "IMG (1).jpg": others' manifests have such pictures."""
+        with tempfile.NamedTemporaryFile(prefix="edge-capture-") as file:
+            try:
+                file.write(self._others.read(source))
+            except (ConfigInvalid, ObjectConflict) as error:
+                raise PictureInvalid(error.what, where=source, fix=error.fix) from error
+            file.flush()
+            yield Path(file.name)
 
     def _near(self, path: str) -> Path | None:
         """The file in *nearby* whose path ends as *path* does: the longest such end there is wins."""

@@ -12,10 +12,13 @@ from cloud.labeling.formats.base import LONG, SPLITS, Format, Plan, Task, bad_cl
 from cloud.labeling.formats.sidecar import tag_label
 from cloud.labeling.labels import Box, Example, ImageLabel, Split
 from cloud.labeling.output import Choice, Record, choose, read_labels, survey
+from cloud.labeling.words import quoted
 from edge_agent.errors import ConfigInvalid
 
 What = Literal["boxes", "labels", "tags"]
 """What is exported: the boxes, the classes of whole pictures, or the class fields as such classes."""
+
+_WORDS = {"boxes": "boxes", "labels": "labels of pictures", "tags": "class fields"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,14 @@ def make_plan(source: Source, form: Format, what: What | None, *, pictures: bool
     seen = _Seen()
     for record in source.records(Findings()):
         seen.add(record)
-    what = what or ("boxes" if seen.boxes or seen.empty else "labels" if seen.labels else "tags")
+    what = what or ("boxes" if seen.boxed else "labels" if seen.classed else "tags")
     classes = sorted({"boxes": seen.boxes, "labels": seen.labels, "tags": seen.tags}[what])
-    looked = seen.empty and what == "boxes"
+    looked = seen.boxed and what == "boxes"
     if not classes and not looked:
-        fix = "label it first, or give another --what" if seen.lines else "give a manifest that has lines"
-        raise ConfigInvalid(f"has no {what} to export", where=source.where, fix=fix)
+        if not seen.lines:
+            raise ConfigInvalid("has no line to export", where=source.where, fix="see it with edge-cloud manifest show")
+        fix = "label it first, or give another --what"
+        raise ConfigInvalid(f"has no {_WORDS[what]} to export", where=source.where, fix=fix)
     task: Task = "boxes" if what == "boxes" else "labels"
     several = what == "labels" and seen.several
     if task == "labels" and several and form.single:
@@ -78,14 +83,15 @@ class _Seen:
         self.tags: set[str] = set()
         self.splits: set[Split] = set()
         self.lines = 0
-        self.empty = self.several = False
+        self.boxed = self.classed = self.several = False
 
     def add(self, record: Record) -> None:
         example = record.example
         self.lines += 1
         self.boxes.update(box.label for box in example.boxes or () if not bad_class(box.label))
         self.labels.update(label.label for label in example.labels or () if not bad_class(label.label))
-        self.empty |= example.boxes == ()
+        self.boxed |= example.boxes is not None
+        self.classed |= bool(example.labels)
         self.several |= len(example.labels or ()) > 1
         if tag := tag_label(example):
             self.tags.add(tag)
@@ -114,7 +120,7 @@ def sorted_out(record: Record, chosen: Chosen, findings: Findings) -> Example | 
         return replace(example, labels=(ImageLabel(tag_label(example)),), boxes=None)
     for label in _wanted(example, chosen) or ():
         if why := bad_class(label.label):
-            what = f"class {ascii(label.label)[:80]} {why}; its label is left out"
+            what = f"class {quoted(label.label)} {why}; its label is left out"
             findings.add(Finding("class_refused", where, number, what, "rename the class", dropped=True))
     if chosen.what == "boxes":
         return replace(example, boxes=tuple(box for box in example.boxes or () if not bad_class(box.label)))

@@ -9,13 +9,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cloud.dataset.findings import Finding, Findings
 from cloud.dataset.lines import Line, read_lines
 from cloud.labeling.output import Choice, Kind, State, parse
+from cloud.labeling.words import quoted
 from edge_agent.errors import ConfigInvalid, ObjectConflict, ObjectExists
 from edge_agent.store import open_store
+from edge_agent.store.uri import split_uri
 
 MANIFEST_TYPE = "application/x-ndjson"
 
@@ -64,7 +65,7 @@ def compare(source: Path, output: Path, attribute: str, findings: Findings, wher
     for identity, numbers in wanted.items():
         for number in numbers:
             tally.missing += 1
-            what = f"{ascii(identity)[:120]} did not come back"
+            what = f"{quoted(identity)} did not come back"
             findings.add(Finding("missing_line", where[0], number, what, "fetch it again when the job has ended"))
     return tally
 
@@ -75,7 +76,7 @@ def publish(made: Path, location: str, endpoint_url: str | None = None) -> bool:
     Raises ObjectConflict, never overwriting, when something else does; ConfigInvalid, and what a store raises.
     """
     conflict = ObjectConflict("holds something else", where=location, fix="name another place: nothing is overwritten")
-    parts = urlsplit(location)
+    parts = split_uri(location)
     if parts.scheme == "s3":
         key = parts.path.lstrip("/")
         if not parts.netloc or not key:
@@ -121,4 +122,4 @@ def _identity(line: Line) -> str:
 
 
 def _shown(line: Line) -> str:
-    return ascii(_identity(line))[:120]
+    return quoted(_identity(line))

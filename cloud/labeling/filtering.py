@@ -38,10 +38,10 @@ class Thresholds:
                 value = -1.0
             if not 0 <= value <= 1:
                 raise ConfigInvalid(
-                    f"{ascii(text)[:80]} is no confidence", where=OPTION, fix="write 0.5 or CLASS=0.7, from 0 to 1"
+                    f"{quoted(text)} is no confidence", where=OPTION, fix="write 0.5 or CLASS=0.7, from 0 to 1"
                 )
             if (has_name and name in by_class) or (not has_name and every is not None):
-                raise ConfigInvalid(f"is given twice for {ascii(name) if has_name else 'every class'}", where=OPTION)
+                raise ConfigInvalid(f"is given twice for {quoted(name) if has_name else 'every class'}", where=OPTION)
             if has_name:
                 by_class[name] = value
             else:

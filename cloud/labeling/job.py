@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from cloud.labeling.tasks import FACTS, FUNCTION_ACCOUNTS, Task
+from cloud.labeling.words import quoted
 from cloud.settings import Count, Price, read_yaml
 from edge_agent.errors import ConfigInvalid, NameInvalid
 
@@ -46,7 +47,7 @@ def check_name(name: str) -> str:
     """*name*, if a job can be called so. Raises NameInvalid."""
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise NameInvalid(
-            f"{ascii(name)[:80]} is no name of a job", fix=f"use letters, digits and hyphens, at most {MAX_NAME}"
+            f"{quoted(name)} is no name of a job", fix=f"use letters, digits and hyphens, at most {MAX_NAME}"
         )
     return name
 
@@ -177,7 +178,7 @@ class JobSettings(_Model):
         for key, value in self.tags.items():
             whole = _TAG.fullmatch(key) and _TAG.fullmatch(value)
             if not whole or not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:"):
-                raise ValueError(f"'tags' has {ascii(key)[:60]}, which is none")
+                raise ValueError(f"'tags' has {quoted(key)}, which is none")
 
 
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> JobSettings:

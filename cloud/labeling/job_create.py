@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cloud.dataset.findings import Findings, FindingsPresent
 from cloud.dataset.lines import local_copy
@@ -24,6 +23,7 @@ from cloud.labeling.tasks import FACTS
 from cloud.labeling.template_preview import Sample
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError, ObjectExists
 from edge_agent.store import open_store
+from edge_agent.store.uri import split_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def prepare(
     Raises FindingsPresent when no job can be made of it, ConfigInvalid, and what a store raises.
     """
     with local_copy(manifest, endpoint_url) as path:
-        checked, found = job_input.examine(path, manifest, settings)
+        checked, found = job_input.examine(path, manifest, settings, for_service=for_service)
         faults = list(job_input.fatal(checked, settings, for_service=for_service))
         if faults:
             raise FindingsPresent("\n".join([*found.findings.lines(), *faults]))
@@ -80,7 +80,7 @@ def planned(prepared: Prepared, region: str) -> Plan:
     settings = prepared.settings
     bucket = (settings.bucket or "").removeprefix("s3://").rstrip("/")
     if not bucket and prepared.is_stored:
-        bucket = urlsplit(prepared.manifest).netloc
+        bucket = split_uri(prepared.manifest).netloc
     if not bucket:
         raise ConfigInvalid("bucket: is missing", fix="say where the job's files go: bucket: s3://BUCKET, or --bucket")
     stored = None if prepared.is_stored else manifest_file(prepared.name, prepared.path)
@@ -106,8 +106,12 @@ def estimate(prepared: Prepared) -> Estimate:
 
 
 def check_places(prepared: Prepared, made: Plan, endpoint_url: str | None) -> None:
-    """Raise ConfigInvalid, a line each, when the service could not read or show the pictures where they are."""
-    own = {made.bucket, *([urlsplit(prepared.manifest).netloc] if prepared.is_stored else [])}
+    """Raise ConfigInvalid, a line each, when the service could not read or show the pictures where they are.
+
+    Raises what a store raises when the job's own bucket cannot be reached: then nobody needs to look at a price.
+    """
+    open_store(f"s3://{made.bucket}", endpoint_url=endpoint_url).check()
+    own = {made.bucket, *([split_uri(prepared.manifest).netloc] if prepared.is_stored else [])}
     buckets = [*prepared.input.buckets, *sorted(own - set(prepared.input.buckets))]
     with closing(Pictures(endpoint_url=endpoint_url)) as pictures:
         faults = list(job_input.check_places(buckets, made.region, pictures))

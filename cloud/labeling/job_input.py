@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cloud.dataset.findings import Finding, Findings
 from cloud.dataset.lines import Line, read_lines
@@ -15,7 +14,9 @@ from cloud.dataset.validate_pictures import lacks_cors, region_of
 from cloud.labeling.job import JobSettings
 from cloud.labeling.output import METADATA, Kind, kind_of
 from cloud.labeling.tasks import Task
+from cloud.labeling.words import quoted
 from edge_agent.errors import ConfigInvalid
+from edge_agent.store.uri import split_uri
 
 MIN_AUTO = 1250  # objects; developer guide, "Automate Data Labeling"
 _ELSEWHERE = frozenset({"local_pictures", "mixed_regions", "bad_bucket"})
@@ -35,14 +36,19 @@ class Input:
     findings: Findings
 
 
-def examine(path: Path, where: str, settings: JobSettings) -> tuple[Checked, Input]:
-    """Every rule on the manifest *path*, and what is in it. Raises ConfigInvalid when there is nothing to label."""
+def examine(path: Path, where: str, settings: JobSettings, *, for_service: bool) -> tuple[Checked, Input]:
+    """Every rule on the manifest *path*, and what is in it; without *for_service* those of label tools of one's own.
+
+    Raises ConfigInvalid when there is nothing to label.
+    """
     checked = validate([(path, where)], Rules(settings.attribute))
+    if not for_service:
+        checked.findings.forget(_ELSEWHERE)
     buckets, classes, first = dict[str, None](), dict[str, None](), None
     for line in read_lines(path, Findings(), where):
         first = first or line
         if line.source.startswith("s3://"):
-            buckets[urlsplit(line.source).netloc] = None
+            buckets[split_uri(line.source).netloc] = None
         if settings.labels is not None:
             classes.update(dict.fromkeys(_former(line, settings.labels, checked.findings)))
     if first is None:
@@ -54,9 +60,7 @@ def examine(path: Path, where: str, settings: JobSettings) -> tuple[Checked, Inp
 
 def fatal(checked: Checked, settings: JobSettings, *, for_service: bool) -> Iterator[str]:
     """Why no job can be made of what was *checked*, a line each. Pure."""
-    codes = set(checked.findings.counts)
-    refused = checked.refused and (for_service or not codes <= _ELSEWHERE)
-    if refused or codes & (_FATAL if for_service else _FATAL - _ELSEWHERE):
+    if checked.refused or checked.findings.counts.keys() & _FATAL:
         yield "nothing was sent: mend the manifest first (edge-cloud manifest validate shows all)"
     if for_service and settings.auto_label and checked.items < MIN_AUTO:
         yield f"auto_label: needs at least {MIN_AUTO:,} objects, and here are {checked.items:,}; leave it out"
@@ -72,7 +76,7 @@ def check_classes(settings: JobSettings, classes: Sequence[str]) -> None:
         )
     missing = [name for name in classes if name not in settings.categories]
     if settings.task is Task.ADJUSTMENT and missing:
-        shown = ", ".join(map(ascii, missing[:10]))
+        shown = ", ".join(map(quoted, missing[:10]))
         raise ConfigInvalid(
             f"categories: lack {shown}, which the former labels have", fix="add them; new ones are allowed"
         )

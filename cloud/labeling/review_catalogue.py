@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from cloud.dataset import overrides
 from cloud.dataset.findings import Finding, Findings
@@ -29,6 +29,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import ConfigInvalid, ObjectNotFound
 from edge_agent.segment import format_moment
 from edge_agent.store import ObjectStore, open_store
+from edge_agent.store.uri import split_uri
 
 _NOTHING = {
     State.LABELLED: "nothing in it",
@@ -50,7 +51,7 @@ class Decisions:
     @classmethod
     def beside(cls, location: str, path: Path, endpoint_url: str | None = None) -> Decisions:
         """Those on the manifest at *location*, of which *path* is the local copy. Raises ConfigInvalid."""
-        parts = urlsplit(location)
+        parts = split_uri(location)
         if parts.scheme == "s3":
             store = open_store(f"s3://{parts.netloc}", endpoint_url=endpoint_url)
             name = parts.path.lstrip("/")

@@ -18,6 +18,7 @@ from cloud.labeling.filtering import Cleaned, Confidences, Rules, clean, settle
 from cloud.labeling.labels import Box, ImageLabel
 from cloud.labeling.output import Choice, Kind, Record, State, parse, read_labels
 from cloud.labeling.overlap import Agreement, Disagreement
+from cloud.labeling.words import quoted
 from cloud.review.catalogue import Word
 from edge_agent.segment import DEFAULT_FIELDS
 
@@ -145,14 +146,14 @@ def settled(rules: Rules, measured: Measured) -> tuple[Rules, list[str]]:
     thresholds, told = settle(rules.thresholds, measured.confidences)
     known = {word for _, word in measured.verdicts}
     told += [
-        f"--drop-verified {word!a}: no verification job said so{_of(sorted(known))}"
+        f"--drop-verified {quoted(word)}: no verification job said so{_of(sorted(known))}"
         for word in sorted(rules.verdicts - known)
     ]
     return replace(rules, thresholds=thresholds), told
 
 
 def _of(words: Sequence[str]) -> str:
-    return f", only {', '.join(map(ascii, words))}" if words else ""
+    return f", only {', '.join(map(quoted, words))}" if words else ""
 
 
 def comparable(one: Choice, other: Choice) -> bool:

@@ -12,7 +12,7 @@ from cloud.labeling.output import State
 from cloud.labeling.overlap import Agreement
 from cloud.labeling.review_pass import Judged, Measured, Task
 from cloud.labeling.review_sheets import MOST_CLASSES
-from cloud.labeling.words import quoted
+from cloud.labeling.words import counted, quoted
 
 _BAR = 40  # characters of the longest bar
 _UNUSABLE = ("broken_json", "not_utf8", "no_object", "no_source", "line_too_long")
@@ -110,7 +110,3 @@ def outcome(notes: Notes, findings: Findings) -> Iterator[str]:
             yield f"left out: {counted(number, 'line')}, {code.replace('_', ' ')}"
     for why, number in notes.dropped.most_common():
         yield f"left out: {counted(number, 'label')} of lines that are kept, {why}"
-
-
-def counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from cloud.dataset.findings import Findings
+from cloud.dataset.findings import Finding, Findings
 from cloud.dataset.lines import Line, read_lines
 from cloud.dataset.pictures import Pictures, header_of
 from cloud.dataset.validate_pictures import in_turn
@@ -27,11 +28,13 @@ from cloud.labeling.job_create import Prepared
 from cloud.labeling.labels import Example
 from cloud.labeling.output import Choice, parse
 from cloud.labeling.output import Kind as LabelKind
+from cloud.labeling.picture_names import named
 from cloud.labeling.tasks import Task
-from cloud.labeling.tasks_names import named
-from edge_agent.errors import ConfigInvalid, ObjectConflict
+from cloud.labeling.words import counted
+from edge_agent.errors import ConfigInvalid, ContainerMissing, EdgeCaptureError, ObjectConflict, ObjectNotFound, Scope
 
 IMAGES, LABELS = "images", "labels.json"
+_EXPORTS = {"label-studio": "JSON", "cvat": "'CVAT for images 1.1'"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,19 @@ class TaskSet:
 
 
 def write_tasks(
-    prepared: Prepared, tool: str, out: Path, images: Path | None = None, endpoint_url: str | None = None
-) -> Iterator[str]:
-    """Write the task set into the new directory *out*, whole or not at all; yields what to do next, line by line.
+    prepared: Prepared,
+    tool: str,
+    out: Path,
+    findings: Findings,
+    images: Path | None = None,
+    endpoint_url: str | None = None,
+    *,
+    strict: bool = False,
+) -> list[str]:
+    """Write the task set into the new directory *out*, whole or not at all; says what was made and is to be done.
 
-    Raises ObjectConflict when *out* is there, ConfigInvalid, and what keeps a picture from being read.
+    Findings: ``missing_picture``, ``broken_picture`` (dropped); with *strict* they keep it from being made. Raises
+    ObjectConflict when *out* is there, ConfigInvalid, FindingsPresent, and what keeps a whole store from being read.
     """
     settings = prepared.settings
     if settings.task is Task.VERIFICATION:
@@ -67,24 +78,35 @@ def write_tasks(
     try:
         with closing(Pictures(images=images, base=prepared.path.parent, endpoint_url=endpoint_url)) as pictures:
             (scratch / IMAGES).mkdir(parents=True)
-            examples = _examples(prepared, pictures, scratch / IMAGES)
+            examples = _examples(prepared, pictures, scratch / IMAGES, findings)
             written = (
                 _label_studio(scratch, chosen, examples) if tool == "label-studio" else _cvat(scratch, chosen, examples)
             )
+        findings.raise_if_strict(strict)
+        if not written:
+            raise ConfigInvalid("has no picture that can be read", where=prepared.manifest, fix="give --images DIR")
         scratch.rename(out)
     except OSError as error:
         raise ConfigInvalid(f"cannot be written: {error.strerror}", where=str(out)) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    yield f"{out}: {written:,} pictures"
-    yield from _next_label_studio(out) if tool == "label-studio" else _next_cvat(out, chosen)
+    lines = [f"{out}: {counted(written, 'picture')}" + (f"; {findings.dropped:,} left out" if findings.dropped else "")]
+    lines += _next_label_studio(out) if tool == "label-studio" else _next_cvat(out, chosen)
+    sent, key = shlex.quote(prepared.manifest), settings.attribute
+    back = f"edge-cloud label fetch {prepared.name} --from {tool} --export FILE -m {sent} --attribute {key}"
+    return [*lines, f"when it is labelled: export as {_EXPORTS[tool]}, then {back}"]
 
 
-def _examples(prepared: Prepared, pictures: Pictures, directory: Path) -> Iterator[tuple[str, Example]]:
+def _examples(
+    prepared: Prepared, pictures: Pictures, directory: Path, findings: Findings
+) -> Iterator[tuple[str, Example]]:
     """Each picture once, with its name, stored in *directory*; its labels are the former job's, if any."""
     choice = Choice(prepared.settings.labels, LabelKind.BOXES)
     lines = read_lines(prepared.path, Findings(), prepared.manifest)
     for (line, name), size in in_turn(lambda each: _store(each, pictures, directory), _once(named(lines))):
+        if isinstance(size, Finding):
+            findings.add(size)
+            continue
         record = parse(line, choice, Findings())
         width, height = size
         yield name, replace(record.example, width=width, height=height)
@@ -98,9 +120,22 @@ def _once(lines: Iterable[tuple[Line, str]]) -> Iterator[tuple[Line, str]]:
             yield line, name
 
 
-def _store(item: tuple[Line, str], pictures: Pictures, directory: Path) -> tuple[int, int]:
-    """Put the picture into *directory*, linked where that can be; its width and height."""
+def _store(item: tuple[Line, str], pictures: Pictures, directory: Path) -> tuple[int, int] | Finding:
+    """Put the picture into *directory*; its width and height, or why it cannot be had."""
     line, name = item
+    try:
+        return _copy(line, name, pictures, directory)
+    except EdgeCaptureError as error:
+        if error.scope is Scope.LINK and not isinstance(error, ContainerMissing):
+            raise
+        code = "missing_picture" if isinstance(error, ObjectNotFound | ContainerMissing) else "broken_picture"
+        what = f"its picture ({error.where or line.source}): {error.what}"
+        fix = error.fix or "put it there, or take the line out"
+        return Finding(code, line.where, line.number, what, fix, dropped=True)
+
+
+def _copy(line: Line, name: str, pictures: Pictures, directory: Path) -> tuple[int, int]:
+    """A link where that can be."""
     target, local = directory / name, pictures.local(line.source)
     header = pictures.header(line.source)
     if local is not None:
@@ -151,11 +186,9 @@ def _next_label_studio(out: Path) -> Iterator[str]:
         f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}, add {out.resolve() / IMAGES} as local storage"
     )
     yield f"make a project with {out / label_studio.CONFIG} as its interface, then import {out / label_studio.FILE}"
-    yield "when it is labelled: export as JSON, then label fetch NAME --from label-studio --export FILE"
 
 
 def _next_cvat(out: Path, chosen: TaskSet) -> Iterator[str]:
     yield f"make a CVAT task with {out / LABELS} as its labels (Raw), and the pictures in {out / IMAGES}"
     if chosen.chained:
         yield f"upload {out / cvat.FILE} to it as CVAT 1.1 annotations: the former boxes are the start"
-    yield "when it is labelled: export as 'CVAT for images 1.1', then label fetch NAME --from cvat --export FILE"

@@ -18,7 +18,8 @@ from cloud.labeling.formats.registry import Readable, format_of
 from cloud.labeling.job import check_attribute
 from cloud.labeling.labels import Example
 from cloud.labeling.output import METADATA, Choice, Kind, parse
-from cloud.labeling.tasks_names import named
+from cloud.labeling.picture_names import named
+from cloud.labeling.words import quoted
 from edge_agent.errors import ConfigInvalid
 
 
@@ -54,12 +55,21 @@ class Answers:
 
 
 def read_back(
-    tool: str, export: Path, manifest: str, origin: Origin, target: str, findings: Findings, endpoint_url: str | None
+    tool: str,
+    export: Path,
+    manifest: str,
+    origin: Origin,
+    target: str,
+    findings: Findings,
+    endpoint_url: str | None,
+    *,
+    strict: bool = False,
 ) -> tuple[Tally, bool]:
     """Write the lines of *manifest* with what *export* says of them to *target*; as ``fetching.fetch`` does.
 
     Findings: those of the format's reader and of ``fetch.compare``; ``unknown_picture``, ``two_answers``.
-    Raises ConfigInvalid, also when the manifest has the attribute already, and what ``fetch.publish`` raises.
+    Raises ConfigInvalid, also when the manifest has the attribute already, FindingsPresent when *strict*, and what
+    ``fetch.publish`` raises.
     """
     try:
         check_attribute(origin.attribute)
@@ -72,10 +82,11 @@ def read_back(
     ):
         used = _write(file, sent, manifest, answers, origin)
         file.flush()
-        for source in answers.by_source.keys() - used:
-            what = f"{ascii(source)[:120]} is no picture of {manifest}"
+        for source in (each for each in answers.by_source if each not in used):
+            what = f"{quoted(source)} is no picture of {manifest}"
             findings.add(Finding("unknown_picture", str(export), None, what, "name what was sent", dropped=True))
         tally = compare(sent, Path(file.name), origin.attribute, findings, (manifest, target))
+        findings.raise_if_strict(strict)
         return tally, publish(Path(file.name), target, endpoint_url)
 
 
@@ -142,7 +153,7 @@ def _read(tool: str, export: Path, findings: Findings) -> Answers:
         if example.boxes is None and example.labels is None:
             continue
         if example.source in by_source:
-            what = f"{ascii(example.source)[:120]} has two answers; the last one is taken"
+            what = f"{quoted(example.source)} has two answers; the last one is taken"
             findings.add(Finding("two_answers", found.where, found.line, what))
         known = by_name.get(name, example)
         by_name[name] = example if known is not None and known.source == example.source else None

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 Word = Literal["keep", "drop"]
 
 
+LONGEST_NAME = 80  # characters, of a reviewer
+
+
+def is_name(text: object) -> bool:
+    """Whether a reviewer can be called *text*: one line, and not a long one. Pure."""
+    return isinstance(text, str) and 0 < len(text) <= LONGEST_NAME and text.isprintable()
+
+
 @dataclass(frozen=True, slots=True)
 class Decided:
     """A person's word on an item, and the person."""

@@ -32,10 +32,10 @@ def title_strip(title: str, facts: str) -> Picture:
 
 
 def text_strip(text: str, scale: float, ink: Color, paper: Color) -> Picture:
-    """*text* as a strip of its own size; what the font lacks shows as ``?``."""
+    """*text* as a strip of its own size; what the font lacks, and control characters, show as ``?``."""
     import numpy as np
 
-    cover = np.hstack([_glyph(letter, scale) for letter in text.encode("ascii", "replace").decode() or " "])
+    cover = np.hstack([_glyph(letter if " " <= letter <= "~" else "?", scale) for letter in text or " "])
     colors = np.linspace(paper, ink, 256).round().astype(np.uint8)
     return np.asarray(colors[cover], np.uint8)
 

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from cloud.dataset import layout, overrides
 from cloud.dataset.findings import Finding, Findings
-from cloud.dataset.index import Claim, FrameFacts, VideoIndex
 from cloud.dataset.lines import frame_of
 from cloud.dataset.overrides import Decision, Overrides
 from cloud.review.catalogue import Decided, Item, Word
+from cloud.review.video import FSCK, Index, unusable
 from cloud.review.web.thumbs import media_type
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeCaptureError, IntegrityMismatch, ObjectConflict, ObjectNotFound
@@ -25,8 +25,7 @@ from edge_agent.segment import format_moment
 from edge_agent.store import ObjectStore
 
 THREADS = 8  # reading and writing at once; on S3 nearly all of the time is waiting
-_FSCK = "run edge-cloud fsck"
-_AHEAD = 48  # videos read before they are asked for: bounds the memory
+_AHEAD = 16  # videos read before they are asked for: bounds the memory, and what is done before the first is shown
 
 
 @dataclass(slots=True)
@@ -73,6 +72,7 @@ class FrameCatalogue:
         waiting: deque[Future[list[Item]]] = deque()
         try:
             waiting.extend(pool.submit(self._video, key, etags) for key in islice(keys, _AHEAD))
+            is_empty = not waiting
             while waiting:
                 items = waiting.popleft().result()
                 waiting.extend(pool.submit(self._video, key, etags) for key in islice(keys, 1))
@@ -80,6 +80,9 @@ class FrameCatalogue:
                     yield items
         finally:
             pool.shutdown(cancel_futures=True)
+        if is_empty:
+            what, fix = "holds no processed video", "is it a data set? edge-cloud extract VIDEO --out makes one"
+            self._add(Finding("no_videos", self._title, None, what, fix))
 
     def check_pictures(self) -> None:
         """Find every picture that an index names and that is not there. Lists all frames: minutes on a large set."""
@@ -100,7 +103,7 @@ class FrameCatalogue:
             self._missing(item, key)
             raise
         if media_type(found.body) is None:
-            self._complain(item, Finding("no_picture", self._store.uri(key), None, "holds no picture", _FSCK))
+            self._complain(item, Finding("no_picture", self._store.uri(key), None, "holds no picture", FSCK))
         return found.body, found.info.content_type
 
     def decide(self, changes: Mapping[str, Word | None], by: str) -> Mapping[str, Decided]:
@@ -157,17 +160,16 @@ class FrameCatalogue:
         except (ObjectConflict, IntegrityMismatch) as error:
             self._add(Finding("damaged_index", error.where or key, None, error.what, error.fix, dropped=True))
             return []
-        index = VideoIndex.from_json(body)
-        if index is None:
-            self._add(_unusable(self._store.uri(key), body))
+        try:
+            index = Index.model_validate_json(body)
+        except ValidationError:
+            self._add(unusable(self._store.uri(key), body))
             return []
         decisions = self._decisions(stem, index.video.etag) if stem in decided else {}
         with self._lock:
             keys = {frame.index: frame.key for frame in index.frames}
             self._known.videos[stem] = _Video(index.video.etag, keys, decisions)
-        tag = "_".join(index.segment.class_.values())
-        camera = "-".join(part for part in (index.segment.device, index.segment.camera) if part)
-        return [_item(stem, tag, camera, frame, decisions.get(frame.index)) for frame in index.frames]
+        return index.items(stem, decisions)
 
     def _decisions(self, stem: str, etag: str) -> dict[int, Decided]:
         """What was decided on this version of the video; a file that cannot be read is a finding."""
@@ -201,7 +203,7 @@ class FrameCatalogue:
         return place
 
     def _missing(self, item: str, key: str) -> None:
-        self._complain(item, Finding("missing_picture", self._store.uri(key), None, "the picture is not there", _FSCK))
+        self._complain(item, Finding("missing_picture", self._store.uri(key), None, "the picture is not there", FSCK))
 
     def _complain(self, item: str, finding: Finding) -> None:
         """Add *finding*, the first time that something is wrong with *item*."""
@@ -213,32 +215,6 @@ class FrameCatalogue:
     def _add(self, finding: Finding) -> None:
         with self._lock:
             self._known.findings.add(finding)
-
-
-def _item(stem: str, tag: str, camera: str, frame: FrameFacts, decision: Decided | None) -> Item:
-    name = f"{stem}_{frame.index:06d}"
-    return Item(
-        id=name,
-        group=stem,
-        name=name,
-        tag=tag,
-        verdict=frame.verdict,
-        reasons=frame.reasons,
-        scores=frame.scores,
-        time=frame.time,
-        at=frame.at,
-        camera=camera,
-        decision=decision,
-    )
-
-
-def _unusable(where: str, body: bytes) -> Finding:
-    try:
-        Claim.model_validate_json(body)
-    except ValidationError:
-        return Finding("damaged_index", where, None, "holds no index of a video", _FSCK, dropped=True)
-    what, fix = "the video is still being processed, or was when a worker died", "wait, or run edge-cloud extract again"
-    return Finding("unfinished_video", where, None, what, fix, dropped=True)
 
 
 def _decided(found: Overrides) -> dict[int, Decided]:

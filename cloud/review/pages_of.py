@@ -116,7 +116,8 @@ def pages(
     number, sheet = 1, _Sheet(look)
     for record, card in in_turn(lambda record: card_of(record, pictures, look.tile_width), records):
         if card.code:
-            findings.add(Finding(card.code, record.line.where, record.line.number, card.what, _FIXES[card.code]))
+            fix = card.fix or _FIXES[card.code]
+            findings.add(Finding(card.code, record.line.where, record.line.number, card.what, fix))
         sheet.add(record, card)
         if len(sheet.lines) == look.per_page:
             yield sheet.render(title, number)

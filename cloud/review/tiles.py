@@ -33,7 +33,7 @@ _NAMED_BOXES = 6  # more names than these would hide the picture
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card, and what was wrong with its picture, in words too.
+    """A card, and what was wrong with its picture, in words, with what to do where that is known.
 
     ``missing_picture``, ``broken_picture``, or ``wrong_size``: it is there, and not the one its boxes were drawn on.
     """
@@ -41,6 +41,7 @@ class Card:
     pixels: Picture
     code: str = ""
     what: str = ""
+    fix: str = ""
 
 
 def card_of(record: Record, pictures: Pictures, width: int) -> Card:
@@ -48,7 +49,7 @@ def card_of(record: Record, pictures: Pictures, width: int) -> Card:
 
     Raises what keeps the whole store from being read, as absent credentials do.
     """
-    code = what = ""
+    code = what = fix = ""
     try:
         tile = None
         if record.example.source:
@@ -59,14 +60,14 @@ def card_of(record: Record, pictures: Pictures, width: int) -> Card:
     except (StoreError, ConfigInvalid, KeyInvalid) as error:
         if error.scope is Scope.LINK:
             raise
-        tile, code, what = None, "broken_picture", f"its picture ({error.where}): {error.what}"
+        tile, code, what, fix = None, "broken_picture", f"its picture ({error.where}): {error.what}", error.fix
     if tile is None:
         banner = code.partition("_")[0] or "text, no picture"
         tile = _blank(width, banner, ALARM if code else FAINT)
     card = filled(tile.shape[0] + CAPTION, width, CARD)
     card[: tile.shape[0], (width - tile.shape[1]) // 2 : (width - tile.shape[1]) // 2 + tile.shape[1]] = tile
     _caption(card, record, tile.shape[0])
-    return Card(card, code, what)
+    return Card(card, code, what, fix)
 
 
 def _tile(example: Example, pictures: Pictures, width: int) -> tuple[Picture, str]:

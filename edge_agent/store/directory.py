@@ -9,7 +9,8 @@
     <root>/.store/locks/                  writers of one key take turns, across threads and processes
 
 A put writes and fsyncs a scratch file, then its record, then renames the scratch into place: readers, who take no lock,
-see the old object or the new one, whole. Reading creates nothing, so a read-only directory can be read.
+see the old object or the new one, whole. (Records of pictures need no sync: see ``records.py``.) Reading creates
+nothing, so a read-only directory can be read.
 """
 
 from __future__ import annotations

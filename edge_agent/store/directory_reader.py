@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from edge_agent.errors import ContainerMissing, IntegrityMismatch, KeyInvalid, ObjectNotFound
 from edge_agent.store.base import Checksum, ObjectInfo, StoredObject, check_key
 from edge_agent.store.checksum import ALGORITHM, crc64nvme, file_chunks
 from edge_agent.store.files import ABSENT, opened, refusal
 from edge_agent.store.records import Identity, Record, Records, record_of
+from edge_agent.store.uri import split_uri
 
 OWN = ".store"
 """The one part of the directory that holds no objects."""
@@ -40,7 +41,7 @@ class DirectoryReader:
         return "file://" + quote(f"{self.root}/{check_key(key)}")
 
     def key_of(self, uri: str) -> str | None:
-        parts = urlsplit(uri)
+        parts = split_uri(uri)
         path = unquote(parts.path)
         inside = path.removeprefix(f"{self.root}/".replace("//", "/"))
         if parts.scheme != "file" or parts.netloc not in ("", "localhost") or inside == path:
@@ -150,7 +151,7 @@ class DirectoryReader:
 
     def _adopted(self, key: str, computed: Record) -> Record:
         """What an earlier put of the same bytes under *key* said of them (the tree was copied), else *computed*."""
-        return self.records.of_bytes(key, computed.etag) or computed
+        return self.records.of_bytes(key, computed.etag) or computed.named(key)
 
     # -- keys and errors -------------------------------------------------------------------------------------------
 

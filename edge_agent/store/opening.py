@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from edge_agent.errors import ConfigInvalid
 from edge_agent.store.base import ChecksumName, ObjectStore
+from edge_agent.store.uri import split_uri
 
 if TYPE_CHECKING:
     import boto3
@@ -30,7 +31,7 @@ def open_store(
     the kind of checksum the server compares.
     Nothing is contacted yet; ``check()`` does. Raises ConfigInvalid.
     """
-    parts = urlsplit(url)
+    parts = split_uri(url)
     if parts.scheme == "s3":
         if not parts.netloc or parts.path.strip("/"):
             raise ConfigInvalid("an S3 store is a whole bucket", where=url, fix="write s3://bucket")

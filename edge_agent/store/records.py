@@ -3,6 +3,9 @@
 A record is bound to the file it describes by the file's identity (inode, modification time, size), so that it can be
 written before the object appears and never describes bytes it was not written for. A tree that was copied elsewhere
 has new inodes; there a record still counts when its ETag is the digest of the bytes found.
+
+A picture's record says nothing but what its key and its bytes say. Such a record is a note that saves reading the file:
+it is not synced, which halves what a put costs, and who finds it gone after a power cut computes it anew.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +24,9 @@ from edge_agent.store.files import fsync_directory, make_directories, prune
 
 # No key can contain "@": a record of key "a" never stands in the way of the records of key "a/…".
 _MARK = "@"
+
+_OCTETS = "application/octet-stream"
+_BY_SUFFIX = {".jpg": "image/jpeg", ".png": "image/png"}  # of what is put by the thousand
 
 
 class Identity(NamedTuple):
@@ -42,8 +48,17 @@ class Record(BaseModel):
 
     etag: str
     checksum: str
-    content_type: str = "application/octet-stream"
+    content_type: str = _OCTETS
     metadata: dict[str, str] = Field(default_factory=dict)
+
+    def is_plain(self, key: str) -> bool:
+        """Whether it says no more than the object's *key* and bytes do."""
+        return not self.metadata and self.content_type == _BY_SUFFIX.get(PurePosixPath(key).suffix)
+
+    def named(self, key: str) -> Record:
+        """The same, with the content type that *key* stands for."""
+        kind = _BY_SUFFIX.get(PurePosixPath(key).suffix, self.content_type)
+        return self.model_copy(update={"content_type": kind})
 
 
 class RunningRecord:
@@ -87,22 +102,32 @@ class Records:
         return max(found, key=lambda pair: pair[1].name)[0] if found else None
 
     def write(self, key: str, identity: Identity, record: Record) -> None:
-        """Make *record* durable; to be done before the file it describes gets its name."""
+        """Make *record* durable; to be done before the file it describes gets its name.
+
+        Not so the first of a key that is plain: nothing else can be taken for it when it is lost.
+        """
         path = self._path(key, identity)
-        make_directories(path.parent, self._within)
+        own, shared = path.parent, path.parent.parent
+        make_directories(shared, self._within)
+        passing = _made(own) and record.is_plain(key)
         with path.open("wb") as file:
             file.write(record.model_dump_json().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        fsync_directory(path.parent)
+            if not passing:
+                file.flush()
+                os.fsync(file.fileno())
+        if not passing:
+            fsync_directory(own)
+            fsync_directory(shared)  # a passing one may have made the directory
 
     def keep_only(self, key: str, identity: Identity | None) -> None:
         """Remove all records of *key* but that of *identity*; with None remove them all, and empty directories."""
         keep = self._path(key, identity) if identity else None
-        for path in self._paths(key):
-            if path != keep:
-                path.unlink(missing_ok=True)
+        unwanted = [path for path in self._paths(key) if path != keep]
+        for path in unwanted:
+            path.unlink(missing_ok=True)
         if identity is None:
+            if unwanted:  # none may come back and speak for the same bytes, put anew
+                fsync_directory(self._root / key)
             prune(self._root / key, self._root)
 
     def _path(self, key: str, identity: Identity) -> Path:
@@ -114,6 +139,15 @@ class Records:
                 return [Path(entry.path) for entry in entries if entry.name.startswith(_MARK)]
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+
+def _made(directory: Path) -> bool:
+    """Create *directory*; False if it is there already."""
+    try:
+        directory.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def _parsed(path: Path) -> Record | None:

@@ -162,7 +162,7 @@ def test_interrupting_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch, black_
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "find", interrupted)
+    monkeypatch.setattr("cloud.extract.find", interrupted)
     assert run("extract", black_cup, "--out", tmp_path) == (130, "", "")
 
 

@@ -150,8 +150,11 @@ def test_a_job_goes_from_manifest_to_labels(
     assert "output.manifest:2" in err
     assert "has no label" in err
     assert [json.loads(line) for line in (tmp_path / "job-1.manifest").read_text().splitlines()] == back
-    status, out, _ = run("label", "fetch", "job-1", "--strict", *s3)
-    assert (status, "it was there already, the same" in out) == (1, True)
+    status, out, _ = run("label", "fetch", "job-1", *s3)
+    assert (status, "it was there already, the same" in out) == (0, True)
+    status, out, err = run("label", "fetch", "job-1", "--strict", "--out", "strict.manifest", *s3)
+    assert (status, out, (tmp_path / "strict.manifest").exists()) == (1, "", False)
+    assert "output.manifest:2" in err
     (tmp_path / "job-1.manifest").write_text("mine\n")
     status, _, err = run("label", "fetch", "job-1", *s3)
     assert (status, "nothing is overwritten" in err) == (1, True)
@@ -196,6 +199,8 @@ def test_nobody_is_paid_unasked(
     arguments = ("label", "create", "job-1", "-m", where, "-c", config, "--endpoint-url", moto_endpoint)
     status, _, err = run(*arguments)
     assert (status, "estimate: 0.16 USD" in err, "give --yes" in err) == (2, True, True)
+    status, _, err = run(*arguments, "--bucket", "s3://not-there-at-all")
+    assert (status, "estimate" in err) == (1, False)  # nobody looks at the price of what cannot start
     for answer, calls in (("n", []), ("y", ["CreateLabelingJob"])):
         with _terminal(monkeypatch, answer):
             run(*arguments)
@@ -338,6 +343,24 @@ def test_a_task_set_goes_out_and_comes_back(run: Run, tmp_path: Path, tool: str)
         assert new["again-metadata"]["human-annotated"] == "yes"
     status, _, err = run(*arguments)
     assert (status, "is there already" in err) == (1, True)
+
+
+def test_a_task_set_tells_which_pictures_it_lacks(run: Run, tmp_path: Path) -> None:
+    """A picture that is not there is a fault, one of this machine is none; with --strict no set is made."""
+    (tmp_path / "a.jpg").write_bytes(_BLANK)
+    (tmp_path / "page.jpg").write_text("<html>")
+    sources = ["a.jpg", "gone.jpg", "page.jpg", f"{'long' * 100}.jpg"]
+    sent = tmp_path / "in.manifest"
+    sent.write_text("".join(json.dumps({"source-ref": (tmp_path / each).as_uri()}) + "\n" for each in sources))
+    config = settings(tmp_path / "l.yaml", workers=None, role=None)
+    arguments = ("label", "create", "j", "-m", sent, "-c", config, "--images", tmp_path, "--to", "cvat", "--out", "set")
+    status, _, err = run(*arguments, "--strict")
+    assert (status, (tmp_path / "set").exists()) == (1, False)
+    assert "error: --strict: 2 broken picture, 1 missing picture" in err
+    status, out, err = run(*arguments)
+    assert (status, "set: 1 picture; 3 left out" in out) == (0, True)
+    assert [line.partition(": its picture")[0] for line in err.splitlines()] == [f"{sent}:{n}" for n in (2, 3, 4)]
+    assert f"-m {sent} --attribute bb" in out
 
 
 _BLANK = _jpeg(1920, 1080)

@@ -141,7 +141,7 @@ def test_pictures_that_are_missing_or_of_another_size_are_told(run: Run, frames:
     status, _, err = run(manifest, "--images", frames, "--sheets", "sheets", "--out", "clean", "--strict")
     assert status == 1
     assert "odd.manifest:1: its picture has 640x480 pixels, the labelled one had 1920x1080" in err
-    assert "odd.manifest:2: its picture is not there" in err
+    assert "odd.manifest:2: its picture (/nowhere/a.jpg): is not there" in err
     assert err.splitlines()[-1].startswith("error: --strict: 1 ")
     assert not Path("clean").exists()
 
@@ -195,6 +195,14 @@ def test_a_repeated_line_is_left_out_and_told(run: Run) -> None:
     assert not Path("other").exists()
 
 
+def test_strict_takes_no_line_that_nobody_labelled(run: Run) -> None:
+    """As in every other command: with --strict what would be left out is an error, and nothing is written."""
+    manifest = write(Path("some.manifest"), [boxed(1, (1, 2, 30, 40)), line(2)])
+    status, _, err = run(manifest, "--strict", "--out", "clean")
+    assert (status, err) == (1, "error: --strict: 1 unlabelled line; mend them, or leave --strict out\n")
+    assert not Path("clean").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -202,6 +210,7 @@ def test_a_repeated_line_is_left_out_and_told(run: Run) -> None:
         (("--against", "bb"), "'bb' cannot be compared with 'bb'"),
         (("--min-confidence", "high"), "--min-confidence: 'high' is no confidence"),
         (("--sheets", "/dev/null/x"), "cannot be written"),
+        (("--serve", "--listen", "here"), "--listen: 'here' is no address to listen on"),
     ],
 )
 def test_a_wrong_word_is_one_line(run: Run, arguments: tuple[str, ...], message: str) -> None:

@@ -15,6 +15,7 @@ from cloud.dataset import overrides
 from cloud.dataset.findings import Findings
 from cloud.dataset.overrides import Decision
 from cloud.review.catalogue import Catalogue, Decided, Item, Word
+from cloud.review.web import reading
 from cloud.review.web.server import Listen, NotListening, serve
 from edge_agent.errors import ObjectNotFound, StoreUnreachable
 from edge_agent.store import ObjectStore
@@ -261,6 +262,64 @@ def test_strict_shows_nothing_while_anything_is_wrong(
     assert caught.value.code == 1
     assert f"{STEM}_000030.jpg: the picture is not there; run edge-cloud fsck" in err
     assert "--strict: 1 missing picture" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--as", "a\nb"], 2, "--as: 'a\\nb' is no name of a reviewer; write one line of up to 80 characters"),
+        (["--as", ""], 2, "--as: '' is no name of a reviewer"),
+        (["--listen", "here"], 2, "--listen: 'here' is no address to listen on"),
+        (["--static", "nosuch/a.html"], 2, "nosuch: no such directory"),
+        (["--static", "a.html", "--strict"], 1, "holds no processed video; is it a data set?"),
+    ],
+)
+def test_a_wrong_call_is_told_before_anything_is_shown(
+    directory_store: DirectoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    status: int,
+    said: str,
+) -> None:
+    """A name, an address or a file that cannot be, and an empty data set: one line that says what to do."""
+    monkeypatch.chdir(directory_store.root)
+    monkeypatch.setattr(sys, "argv", ["edge-cloud", "review", str(directory_store.root), *options])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (status, "")
+    assert said in err
+
+
+def test_faults_are_told_before_anybody_opens_the_page(directory_store: DirectoryStore) -> None:
+    """The terminal hears of an empty data set without a browser; the page hears of it when it is opened."""
+    with served(frames_of(directory_store)) as site:
+        until(lambda: len(site.told) == 1, "the finding on the terminal")
+        assert "holds no processed video" in site.told[0]
+        assert site.items()[-1] == {"end": True, "failure": ""}
+
+
+def test_reading_waits_once_for_the_first_picture(
+    directory_store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody asks for pictures all is read nevertheless, after one wait; a picture ends it."""
+    waited = list[float | None]()
+
+    class Watched(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout)
+            return True
+
+    for number in range(4):
+        invented(directory_store, f"blue_box_{number}", [{"blur": 0.1}] * 8, pictures=False)
+    monkeypatch.setattr(reading, "FIRST_ITEMS", 8)
+    monkeypatch.setattr(reading, "MOST_ITEMS", 8)
+    read = reading.Reading(frames_of(directory_store), lambda _: None, lambda: None)
+    read._looked = Watched()
+    read.start()
+    read.join()
+    assert (len(read.lines), read.ended, waited) == (4, True, [1.0])
 
 
 def test_the_command_serves_until_it_is_told_to_stop(directory_store: DirectoryStore) -> None:

@@ -36,13 +36,13 @@ class Queued:
         """Messages that anybody may take now."""
         return self._count("ApproximateNumberOfMessages", url)
 
-    def hidden(self) -> int:
-        """Messages that somebody works on."""
-        return self._count("ApproximateNumberOfMessagesNotVisible", "")
+    def held(self) -> int:
+        """Messages that are there, whether anybody may take them now or somebody works on them."""
+        return self._count("ApproximateNumberOfMessages", "", "ApproximateNumberOfMessagesNotVisible")
 
     @property
     def empty(self) -> bool:
-        return self.waiting() + self.hidden() == 0
+        return self.held() == 0
 
     def derived(self) -> dict[str, bytes]:
         """Everything made of the videos, to the byte."""
@@ -68,13 +68,15 @@ class Queued:
                 if process.poll() is None:
                     process.send_signal(signal.SIGTERM)
                     try:
-                        process.wait(15)
+                        process.wait(60)
                     except subprocess.TimeoutExpired:
                         process.kill()
 
-    def _count(self, name: str, url: str) -> int:
-        found = self.sqs.get_queue_attributes(QueueUrl=url or self.url, AttributeNames=[name])
-        return int(found["Attributes"][name])
+    def _count(self, name: str, url: str, *more: str) -> int:
+        """In one question: a message that comes back between two would be in neither answer."""
+        names = [name, *more]
+        found = self.sqs.get_queue_attributes(QueueUrl=url or self.url, AttributeNames=names)
+        return sum(int(found["Attributes"][each]) for each in names)
 
 
 def logged(log: Path) -> list[str]:

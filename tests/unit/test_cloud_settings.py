@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from cloud.settings import Sampling, Settings, load
+from cloud.settings import Sampling, Settings, StoreSettings, load
 from edge_agent.errors import ConfigInvalid
+from edge_agent.store.s3 import S3Store
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -114,6 +116,26 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     """The file that is not there is named."""
     with pytest.raises(ConfigInvalid, match=r"absent\.yaml: no such file"):
         load(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("checksum", ["crc64nvme", "sha256", "md5"])
+def test_the_checksum_is_what_the_server_compares(s3_store: S3Store, moto_endpoint: str, checksum: str) -> None:
+    """As on the edge: a store opened by these settings, or beside them, has the server verify that kind."""
+    given = {"url": f"s3://{s3_store.name}", "endpoint_url": moto_endpoint, "checksum": checksum}
+    settings = StoreSettings.model_validate(given)
+    store = settings.beside(settings.url).open()
+    assert isinstance(store, S3Store)
+    with closing(store):
+        store.put("a", b"bytes")
+        told = store.head("a").checksum
+        assert (told.algorithm.lower() if told else "md5") == checksum
+        assert store.get("a").body == b"bytes"
+
+
+def test_an_unknown_checksum_is_refused() -> None:
+    """In one line that names the setting."""
+    with pytest.raises(ConfigInvalid, match=r"dataset\.checksum: Input should be 'crc64nvme', 'sha256' or 'md5'"):
+        load(overrides={"dataset": {"url": "s3://a", "checksum": "crc32"}})
 
 
 def test_the_fingerprint_follows_what_changes_the_outputs() -> None:

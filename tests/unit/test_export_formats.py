@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from cloud.dataset.findings import Findings
 from cloud.dataset.lines import Line
-from cloud.labeling.export_ledger import wished
 from cloud.labeling.formats import cvat, label_studio, yolo
 from cloud.labeling.formats.base import (
     Entry,
@@ -27,6 +26,7 @@ from cloud.labeling.formats.base import (
 from cloud.labeling.formats.registry import Name, Readable, format_of
 from cloud.labeling.formats.xml import XmlInvalid, elements
 from cloud.labeling.labels import Box, Example, ImageLabel, Split
+from cloud.labeling.picture_names import wished
 
 WIDTH, HEIGHT = 1920, 1080
 LABELS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=12)

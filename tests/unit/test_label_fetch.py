@@ -15,7 +15,7 @@ from cloud.dataset.findings import Findings
 from cloud.dataset.lines import Line
 from cloud.labeling.fetch import compare, publish
 from cloud.labeling.output import State
-from cloud.labeling.tasks_names import named
+from cloud.labeling.picture_names import named
 from edge_agent.errors import ConfigInvalid, ObjectConflict
 from tests.support.ground_truth import labelled
 

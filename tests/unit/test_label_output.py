@@ -44,6 +44,13 @@ def with_box(**changes: Any) -> dict[str, Any]:
     return fields
 
 
+def test_boxes_without_a_size_are_whole(tmp_path: Path) -> None:
+    """Label tools tell no size where they drew nothing: that is no fault."""
+    record, findings = one(tmp_path, labels({"annotations": []}, "object-detection"))
+    assert (record.state, record.example.boxes, record.example.width) == (State.LABELLED, (), None)
+    assert not findings.counts
+
+
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.name[:10])
 def test_the_real_manifests_are_read_whole_and_written_byte_for_byte(path: Path) -> None:
     """All lines of two real jobs come back as the very bytes they were, with and without the order of their keys."""

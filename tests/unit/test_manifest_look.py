@@ -97,6 +97,24 @@ def test_what_cannot_be_shown_is_a_tile_that_says_so(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_hostile_names_of_pictures_are_findings_in_one_line(tmp_path: Path) -> None:
+    """Brackets, control characters and terminal codes in a picture's name: a card and a printable line for each."""
+    sources = ["file://[bad/x.jpg", "s3://[bad/x.jpg", "file:///a\0b.jpg", "file:///\x1b[31m\u202ered.jpg", "x\ny.jpg"]
+    manifest = write(tmp_path / "a.manifest", [{"source-ref": source} for source in sources])
+    found, findings = drawn(manifest, tmp_path, Look(tile_width=100))
+    assert found[0].pictures == len(sources)
+    assert [each.line for each in sorted(findings, key=lambda each: each.line or 0)] == [1, 2, 3, 4, 5]
+    assert all(said.isprintable() for said in findings.lines())
+
+
+def test_a_hash_in_a_name_is_a_letter(tmp_path: Path) -> None:
+    """What would end the path of a web address is part of a picture's name."""
+    (tmp_path / "a#1?.jpg").write_bytes(b"")
+    reader = Pictures(images=tmp_path, base=tmp_path)
+    assert reader.local("s3://bucket/x/a#1?.jpg") == tmp_path / "a#1?.jpg"
+    assert Pictures(base=tmp_path).local("a#1?.jpg") == tmp_path / "a#1?.jpg"
+
+
 def test_a_pipe_or_a_device_named_as_a_picture_is_not_read(tmp_path: Path) -> None:
     """A manifest that names /dev/zero is answered at once."""
     manifest = write(tmp_path / "a.manifest", [{"source-ref": "file:///dev/zero"}])
@@ -202,11 +220,11 @@ def test_a_hostile_name_reaches_terminal_and_plot_as_text(tmp_path: Path) -> Non
     assert len(panels_of(found)) == 8
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    """What reads one record of a data set does not pay for the notebook."""
-    check = (
-        "import sys, cloud.dataset.index; print([m for m in ('cv2', 'numpy', 'pandas', 'boto3') if m in sys.modules])"
-    )
+@pytest.mark.parametrize("module", ["cloud.dataset.index", "cloud.cli"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    """What reads one record, and every command, does not pay for what other commands need."""
+    heavy = "av", "boto3", "cv2", "matplotlib", "numpy", "pandas", "rich.console", "starlette", "structlog", "uvicorn"
+    check = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     with pytest.raises(AttributeError, match="nonsense"):

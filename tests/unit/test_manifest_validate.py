@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.dataset.pictures import Header, header_of
+from cloud.dataset.pictures import Header, Pictures, header_of
 from cloud.dataset.validate import Checked, Rules, validate
 from cloud.dataset.validate_pictures import header_faults
 from cloud.dataset.validate_repeats import Sources
@@ -199,6 +199,14 @@ def test_regions_are_compared_where_they_are_known(tmp_path: Path) -> None:
     )
     found = [(each.number, fault[0]) for each in read_lines(path, Findings()) for fault in rules.faults(each)]
     assert found == [(3, "mixed_regions"), (4, "mixed_regions")]
+
+
+def test_a_bucket_that_can_be_none_is_a_finding_and_no_end(tmp_path: Path) -> None:
+    """Its name is told, whether pictures are looked at or not; nothing is asked of it."""
+    path = write(tmp_path / "a.manifest", [{"source-ref": "s3://[bad/x.jpg"}])
+    for pictures in (None, Pictures(images=tmp_path)):
+        found = validate([(path, "a.manifest")], Rules(pictures=pictures)).findings
+        assert found.counts["bad_bucket"] == 1
 
 
 def test_a_picture_is_held_to_its_name_its_size_and_its_label(tmp_path: Path) -> None:

@@ -141,6 +141,11 @@ def bad_class(label: str) -> str:
     return "has control characters in it" if _UNPRINTABLE.search(label) else ""
 
 
+def bad_picture(name: str) -> str:
+    """Why no file can be called *name*; "" when one can."""
+    return "has control characters in its name" if _UNPRINTABLE.search(name) else ""
+
+
 def text_of(number: float) -> str:
     """*number* as the shortest decimal that is read back as the same, never with an exponent."""
     if float(number).is_integer():

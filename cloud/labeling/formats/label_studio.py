@@ -172,7 +172,8 @@ def read(path: Path, findings: Findings) -> Iterator[Found]:
         data = each.get("data") if isinstance(each, dict) else None
         url = data.get("image") if isinstance(data, dict) else None
         if not isinstance(url, str) or not url or not isinstance(data, dict):
-            unusable(findings, "bad_task", str(file), f"task {number} has no data.image")
+            fix = "export as 'JSON' from Label Studio, not as 'JSON-MIN'"
+            unusable(findings, "bad_task", str(file), f"task {number} has no data.image", fix)
             continue
         where = f"{file}, task {number}"
         source = data.get("source")
@@ -196,7 +197,8 @@ class _Task:
 
     def example(self, task: Mapping[str, Any], source: str, split: object) -> Example:
         done = task.get("annotations")
-        answers = [each for each in done or () if isinstance(each, dict) and not each.get("was_cancelled")]
+        given = done if isinstance(done, list) else []
+        answers = [each for each in given if isinstance(each, dict) and not each.get("was_cancelled")]
         chosen = LONG.get(split) if isinstance(split, str) else None
         if not answers:
             return Example(source, split=chosen)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from cloud.labeling.formats.base import Format
+if TYPE_CHECKING:
+    from cloud.labeling.formats.base import Format
 
 
 class Name(enum.StrEnum):

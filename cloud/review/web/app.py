@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from cloud.review.catalogue import LONGEST_NAME, is_name
 from cloud.review.web.room import Full, Room
 from cloud.review.web.thumbs import media_type
 from edge_agent.errors import EdgeCaptureError
@@ -32,7 +33,6 @@ FILES = frozenset(_PATHS)
 """The page's own files, which tell nothing of what is under review."""
 
 _UNCHANGING = "private, max-age=86400, immutable"
-_LONGEST_NAME = 80  # characters, of a reviewer
 
 
 class ReviewPage:
@@ -104,8 +104,8 @@ class ReviewPage:
         if not isinstance(document, dict) or not isinstance(changes := document.get("changes"), dict):
             raise ValueError("has no object 'changes'")
         by = document.get("by") or self._by
-        if not isinstance(by, str) or len(by) > _LONGEST_NAME or not by.isprintable():
-            raise ValueError(f"'by' is no name of up to {_LONGEST_NAME} characters")
+        if not is_name(by):
+            raise ValueError(f"'by' is no name of up to {LONGEST_NAME} characters")
         return dict(_known(changes)), by
 
     async def _looked(self, look: Callable[[str], Any], item: str) -> Any:

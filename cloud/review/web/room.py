@@ -9,20 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from cloud.review.catalogue import Catalogue, Decided, Item, Word
-from cloud.review.web.columns import packed
+from cloud.review.catalogue import Catalogue, Decided, Word
+from cloud.review.web.reading import Reading
 from cloud.review.web.thumbs import Thumbnails
 from edge_agent.errors import EdgeCaptureError
-
-FIRST_ITEMS, MOST_ITEMS = 300, 6000
-"""How many items the first line and the last ones hold: a screenful at once, then few lines."""
 
 NEWS_SECONDS = 3.0  # between two looks at what others decided
 QUIET_SECONDS = 15.0  # after which a line is sent that says nothing, or a proxy would hang up
@@ -60,72 +57,57 @@ class Room:
         self.thumbs = Thumbnails(catalogue.picture)
         self._tell = tell
         self._lock = threading.Lock()
-        self._lines: list[bytes] = []
-        self._read = self._closed = False
-        self._failure = ""
-        self._groups: dict[str, str] = {}
+        self._telling = threading.Lock()
+        self._closed = False
         self._standing: dict[str, Decided] = {}
         self._told: set[str] = set()
         self._found = 0
         self._threads = ThreadPoolExecutor(_THREADS, "review")
-        self._reader = threading.Thread(target=self._read_all, name="review-reader")
+        self._reading = Reading(catalogue, self._decided, self._ended)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: set[_Client] = set()
         self._readers: set[asyncio.Event] = set()
         self._watch: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
-        self._reader.start()
+        self._reading.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed = True
-        self._reader.join()
+        self._reading.close()
+        self._reading.join()
         self._threads.shutdown(cancel_futures=True)
 
     def close(self) -> None:
         """End every open stream. In the event loop."""
         self._closed = True
+        self._reading.close()
         if self._watch is not None:
             self._watch.cancel()
         self._wake()
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """*function*'s result, from a thread: it may block."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        """*function*'s result, from a thread: it may block. Reading gives way to it."""
+        with self._reading.giving_way():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _read_all(self) -> None:
-        batch: list[Sequence[Item]] = []
-        size, wanted = 0, FIRST_ITEMS
-        try:
-            for group in self.catalogue.groups():
-                if self._closed:
-                    return
-                batch.append(group)
-                size += len(group)
-                if size >= wanted:
-                    self._add(batch)
-                    batch, size, wanted = [], 0, min(wanted * 2, MOST_ITEMS)
-        except EdgeCaptureError as error:
-            self._failure = str(error)
-            self._tell(f"error: {error}")
-        if batch:
-            self._add(batch)
-        self._read = True
-        self._from_thread(self._after_reading)
-
-    def _add(self, batch: list[Sequence[Item]]) -> None:
-        line = packed(batch)
-        fresh = {item.id: item.decision for group in batch for item in group if item.decision is not None}
+    def _decided(self, fresh: Mapping[str, Decided]) -> None:
+        """From the reading thread: a line more is there, with these decisions in it."""
         with self._lock:
-            self._lines.append(line)
-            self._groups.update((item.id, item.group) for group in batch for item in group)
             fresh = {item: self._standing.setdefault(item, decided) for item, decided in fresh.items()}
         self._from_thread(self._broadcast, fresh)
+
+    def _ended(self) -> None:
+        """From the reading thread."""
+        if self._reading.failure:
+            self._tell(f"error: {self._reading.failure}")
+        self._tell_findings()
+        self._from_thread(self._after_reading)
 
     def _from_thread(self, function: Callable[..., None], *arguments: Any) -> None:
         with self._lock:
@@ -142,12 +124,12 @@ class Room:
         try:
             while not self._closed:
                 bell.clear()
-                ended = self._read
-                for line in self._lines[place:]:
+                ended = self._reading.ended
+                for line in self._reading.lines[place:]:
                     place += 1
                     yield line
                 if ended:
-                    yield json.dumps({"end": True, "failure": self._failure}).encode() + b"\n"
+                    yield json.dumps({"end": True, "failure": self._reading.failure}).encode() + b"\n"
                     return
                 await bell.wait()
         finally:
@@ -158,7 +140,9 @@ class Room:
     async def decide(self, changes: Mapping[str, Word | None], by: str) -> Stored:
         """Store *changes*, tell all pages, and say what could not be stored."""
         self._here()
-        if not self._read and not all(item in self._groups for item in changes):  # of a page that outlived a server
+        if not self._reading.ended and not all(
+            item in self._reading.groups for item in changes
+        ):  # of a page that outlived a server
             return Stored(dict.fromkeys(changes, "still reading the data set"), again=True)
         standing, stored = await self.call(self._store, changes, by)
         fresh = {item: standing.get(item) for item in {*changes, *standing} if item not in stored.failed}
@@ -185,7 +169,7 @@ class Room:
     def _apart(self, changes: Mapping[str, Word | None]) -> list[dict[str, Word | None]]:
         groups: dict[str, dict[str, Word | None]] = {}
         for item, word in changes.items():
-            groups.setdefault(self._groups.get(item, ""), {})[item] = word
+            groups.setdefault(self._reading.groups.get(item, ""), {})[item] = word
         return list(groups.values())
 
     # -- telling ---------------------------------------------------------------------------------------------------
@@ -238,15 +222,21 @@ class Room:
 
     def look_for_findings(self) -> None:
         """Tell terminal and pages what was found wrong since the last time. In the event loop."""
-        findings = self.catalogue.findings()
-        if findings.total == self._found:
-            return
-        self._found = findings.total
-        for line in map(str, findings):
-            if line not in self._told:
-                self._told.add(line)
-                self._tell(line)
-        self._note("findings", self._findings(), whole=True)
+        if self._tell_findings():
+            self._note("findings", self._findings(), whole=True)
+
+    def _tell_findings(self) -> bool:
+        """Tell the terminal; whether there was anything new. From any thread."""
+        with self._telling:
+            findings = self.catalogue.findings()
+            if findings.total == self._found:
+                return False
+            self._found = findings.total
+            for line in map(str, findings):
+                if line not in self._told:
+                    self._told.add(line)
+                    self._tell(line)
+            return True
 
     def _findings(self) -> str:
         findings = self.catalogue.findings()
@@ -272,7 +262,7 @@ class Room:
             bell.set()
 
     def _after_reading(self) -> None:
-        self.look_for_findings()
+        self._note("findings", self._findings(), whole=True)
         self._wake()
 
     def _here(self) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from cloud.review.catalogue import LONGEST_NAME, is_name
 from cloud.review.web.guard import Guard, Lock
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 
@@ -75,22 +76,29 @@ def serve(
     """Show *catalogue* for review until *stop*, SIGINT or SIGTERM. Raises NotListening.
 
     Decisions are *by* that reviewer (the operating system's user when None) unless the page says another name; a label
-    costs *price*, USD, None when the labels are there already. *tell* gets the page's link first, later what is found wrong.
+    costs *price*, USD, None when the labels are there already. *tell* gets the page's link first, later what is found
+    wrong. Raises ConfigInvalid for a name that is none.
     """
     from cloud.review.web.app import FILES, ReviewPage
     from cloud.review.web.room import Room
 
     with Room(catalogue, tell) as room:
-        page = ReviewPage(room, by or user_name(), price)
+        page = ReviewPage(room, reviewer(by), price)
         serve_app(page.build(), listen, FILES, tell=tell, stop=stop, closing=room.close)
 
 
-def user_name() -> str:
-    """Who runs this process, as the operating system says; ``reviewer`` where it does not."""
+def reviewer(name: str | None) -> str:
+    """*name*; when None, who runs this process as the system says, else ``reviewer``. Raises ConfigInvalid."""
+    if name is not None:
+        if not is_name(name):
+            what = f"{ascii(name)[:80]} is no name of a reviewer"
+            raise ConfigInvalid(what, where="--as", fix=f"write one line of up to {LONGEST_NAME} characters")
+        return name
     try:
-        return getpass.getuser()
+        user = getpass.getuser()
     except (KeyError, OSError):
         return "reviewer"
+    return user if is_name(user) else "reviewer"
 
 
 def serve_app(

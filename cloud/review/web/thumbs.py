@@ -69,6 +69,12 @@ class Thumbnails:
         return made
 
 
+def prepare() -> None:
+    """Load what making thumbnails needs now, which takes as long as the thumbnails of a screen."""
+    import cv2  # noqa: F401
+    import simplejpeg  # noqa: F401
+
+
 def shrunk(picture: bytes, width: int = WIDTH, height: int = HEIGHT) -> bytes:
     """*picture* as a JPEG that fits into *width* x *height*; never larger than it was. Raises VideoUnreadable."""
     import cv2

@@ -29,6 +29,8 @@ function choose() {
   grid.show(shown, sections);
   if (!filters.state.only) sliders.about(shown);
   $("nothing").hidden = shown.length > 0 || !complete;
+  text($("nothing"), model.count ? "Nothing passes these filters." : "There is nothing to review here.");
+  $("findings").open ||= complete && model.count === 0;
   text($("count"), shown.length === model.count ? many(model.count, "frame") : `${number(shown.length)} of ${many(model.count, "frame")}`);
   totals();
 }
