@@ -13,21 +13,13 @@ from cloud import handler as module
 from cloud.dataset import layout
 from edge_agent.store.s3 import S3Store
 from tests.support.deployed import Deployed
+from tests.support.function import Context
 from tests.support.moto_server import moto_server
 from tests.support.template import REGION, Template
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 RULE = "videos"
 TAKEN: dict[str, list[object]] = {"batchItemFailures": []}
-
-
-class Context:
-    """What Lambda tells a function of itself."""
-
-    function_name = "extract"
-    memory_limit_in_mb = 1769
-    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:extract"
-    aws_request_id = "8b1a9953-c4d2-4e4d-9f3b-1d0f0e0a1b2c"
 
 
 @pytest.fixture(scope="module")
