@@ -58,6 +58,27 @@ def _keyframes(clip: str, every: int) -> Iterator[Any]:
             yield frame.to_ndarray(format="bgr24")
 
 
+def _planes(skip: Any) -> Callable[[str, int], Iterator[Any]]:
+    """The floor of whoever decodes by libav and encodes by libjpeg-turbo: planes as they are, so levels are wrong."""
+
+    def loop(clip: str, every: int) -> Iterator[Any]:
+        import av
+        import numpy as np
+
+        with av.open(clip) as container:
+            container.streams.video[0].codec_context.skip_frame = skip
+            for number, frame in enumerate(container.decode(video=0)):
+                if skip == "NONKEY" or number % every == 0:
+                    yield tuple(
+                        np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[
+                            :, : plane.width
+                        ]
+                        for plane in frame.planes
+                    )
+
+    return loop
+
+
 def _torchcodec(mode: str) -> Callable[[str, int], Iterator[Any]]:
     def loop(clip: str, every: int) -> Iterator[Any]:
         from torchcodec.decoders import VideoDecoder  # type: ignore[import-not-found, unused-ignore]
@@ -82,6 +103,8 @@ LOOPS: dict[str, tuple[str, Callable[[str, int], Iterator[Any]]]] = {
     "grab": ("cv2", _grab),
     "pyav": ("av", _pyav),
     "keyframes": ("av", _keyframes),
+    "planes": ("simplejpeg", _planes("DEFAULT")),
+    "keyframe-planes": ("simplejpeg", _planes("NONKEY")),
     "torchcodec": ("torchcodec", _torchcodec("exact")),
     "torchcodec-approximate": ("torchcodec", _torchcodec("approximate")),
     "decord": ("decord", _decord),
@@ -93,12 +116,16 @@ def run(loop: str, clip: str, out: str, every: int) -> dict[str, float]:
     import numpy as np
 
     module, pictures = LOOPS[loop]
-    __import__(f"{module}.decoders" if module == "torchcodec" else module)
+    found = __import__(f"{module}.decoders" if module == "torchcodec" else module)
+    encode_planes: Any = getattr(found, "encode_jpeg_yuv_planes", None)
     cpu, wall, frames = time.process_time(), time.perf_counter(), 0
     for picture in pictures(clip, every):
         if out != "-":
             path = f"{out}/{frames:06d}.jpg"
-            cv2.imwrite(path, np.ascontiguousarray(picture), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+            if isinstance(picture, tuple):
+                Path(path).write_bytes(encode_planes(*picture, quality=QUALITY))
+            else:
+                cv2.imwrite(path, np.ascontiguousarray(picture), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         frames += 1
     return {"frames": frames, "cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
 
