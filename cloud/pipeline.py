@@ -217,15 +217,22 @@ class _Work:
         return Result(Outcome.PROCESSED if written else outcome, self.uri, index, written)
 
     def _gone(self, name: SegmentName | None, held: Held) -> Result | None:
-        # What is finished outlives footage that expires, whatever event comes late; what a crash left does not.
-        unwanted = self.deleted or held.index is None
-        if name is not None and unwanted and (held.etag is None or self._is_ours(held)):
+        # What is finished outlives footage that expires, whatever event comes late. What was only just made, or left
+        # by a crash before its lines were written, does not: the video's removal may have been told before that.
+        if name is not None and self._is_unwanted(name, held) and (held.etag is None or self._is_ours(held)):
             self._retract(name, held.etag)
         parked.release(self.dataset, self.ref.key, self.uri)
         if self._head() is not None:
             self.dirty = True
             return None
         return Result(Outcome.REMOVED, self.uri)
+
+    def _is_unwanted(self, name: SegmentName, held: Held) -> bool:
+        """Whether what stands at the index key goes with the video."""
+        if self.deleted or self.dirty or held.index is None:
+            return True
+        whole = commit.is_complete(self.dataset, name, held.index)
+        return not (whole and commit.is_listed(self.dataset, name, held.index))
 
     def _is_ours(self, held: Held) -> bool:
         """Whether the record is about this very video, not a namesake."""

@@ -24,6 +24,16 @@ def is_complete(store: ObjectStore, name: SegmentName, index: VideoIndex) -> boo
     return _holds(frames_of(store, name), index) and _size(store, index.preview) == index.preview_size
 
 
+def is_listed(store: ObjectStore, name: SegmentName, index: VideoIndex) -> bool:
+    """Whether the manifest lists exactly the kept and flagged frames of *index*: whoever made it came to its end."""
+    try:
+        partition = store.get(index.manifest).body
+    except ObjectNotFound:
+        partition = b""
+    listed = {line.source for line in manifest.parse(partition, index.manifest) if line.stem == name.stem}
+    return listed == {store.uri(frame.key) for frame in index.kept}
+
+
 def has_leftovers(store: ObjectStore, name: SegmentName) -> bool:
     """Whether there are frames or a contact sheet of the segment."""
     return bool(frames_of(store, name)) or _size(store, layout.preview_key(name)) is not None

@@ -162,7 +162,7 @@ def test_whatever_the_schedule_the_bytes_are_those_of_one_clean_run(
     toys: None, tmp_path: Path, storm: bool, account: Callable[..., None]
 ) -> None:
     """Events repeated, reordered and raced, workers killed before and after calls, videos replaced and deleted."""
-    schedules = 2000 if storm else 250
+    schedules = 2000 if storm else 300
     where: Counter[str] = Counter()
     for seed in range(schedules):
         world, deaths = run(seed, tmp_path)
