@@ -41,8 +41,10 @@ prepare: $(STAMP) localstack readers deploy-tools system-packages
 # at a time, in the order of tests/conftest.py.
 JOBS ?= 3
 
+# What fails beside others of the tests that a slow moment of the machine can make fail is run again alone, and named.
 test: prepare
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS) \
+		|| { [ $$? = 1 ] && $(BIN)/python -m tests.support.again; }
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from tests.support.rtsp import rtsp_camera
 from tests.support.rtsp_relay import Connection, Frame, relay_to
 
 DELAY_SECONDS = 0.5  # from the relay to the recorder, on a machine that does other things; none on one that does not
+SEGMENTS = 11  # of a second each: the last two begin long after the first report, which comes within six seconds
 
 
 BELIEVED = [(0.0, "tcp"), (-1.0, "tcp"), (-1.0, "udp")]
@@ -24,11 +25,11 @@ Recordings = dict[tuple[float, str], tuple[Recorded, Connection]]
 
 
 def recorded_with(root: Path, ahead: float, transport: str) -> tuple[Recorded, Connection]:
-    """Nine segments of a camera whose clock is *ahead* by so many seconds, and what it sent."""
+    """Segments of a camera whose clock is *ahead* by so many seconds, and what it sent."""
     with rtsp_camera() as camera, relay_to(camera.port) as relay:
         relay.clock_ahead = ahead
         with capturing(job_for(root, relay.url(), segment_seconds=1, transport=transport)) as capture:
-            capture.wait_for("segment_closed", 9, 60.0)
+            capture.wait_for("segment_closed", SEGMENTS, 60.0)
             assert capture.stop() == 0
     recorded = recorded_in(Spool(root / "spool"))
     recorded.events = capture.events()
@@ -57,13 +58,15 @@ def test_segments_start_when_the_camera_says_the_picture_was_taken(
     """Once a report has come, names and sidecars follow the camera's own time to the millisecond, not the arrival."""
     recorded, connection = taken[ahead, transport]
     report = connection.reports[0]
-    # Time never runs back: it stands still until the camera's clock, which is behind, has caught up.
-    told_at = report.wall - ahead
-    settled = [(segment, frame) for segment, frame in begun(recorded, connection) if frame.sent > told_at - ahead + 1.1]
-    assert len(settled) >= 2
+    # Time never runs back: it stands still until the camera's clock has caught up with what was told before the report,
+    # by the time of arrival, which on a machine that does other things is late, too.
+    settled = begun(recorded, connection)[-2:]
+    assert settled[0][1].sent > report.wall - ahead + 1.1
     for segment, frame in settled:
         assert segment.start.timestamp() == pytest.approx(report.taken(frame), abs=0.01)
-        assert segment.start.timestamp() - frame.sent == pytest.approx(ahead, abs=DELAY_SECONDS)
+    # The relay may be held up at any moment, but not at all of them.
+    late = [frame.sent - report.taken(frame) + ahead for _, frame in begun(recorded, connection)]
+    assert min(late) == pytest.approx(0, abs=DELAY_SECONDS)
     assert recorded.events[-1].fields["camera_clock_ignored"] == 0
 
 
