@@ -170,7 +170,8 @@ def _summary(results: Sequence[Result], dataset: ObjectStore, price_per_label: f
         index = result.index
         if index is None:
             continue
-        damage = f", {index.decode.lost} frames lost" if index.decode.lost else ""
+        lost = f", {count(index.decode.lost, 'frame')} lost" if index.decode.lost else ""
+        damage = f"{lost} ({'; '.join(index.decode.why)})" if index.decode.why else lost
         typer.echo(
             f"{index.segment.name}: {result.outcome}, {len(index.frames)} of {index.decode.frames} frames sampled"
             f"{damage}, contact sheet {_place(dataset, index.preview)}"

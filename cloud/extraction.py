@@ -13,11 +13,12 @@ from cloud.dataset import layout
 from cloud.dataset.index import DecodeFacts, FrameFacts, ProbeFacts, SegmentFacts, VideoFacts, VideoIndex
 from cloud.decode import libraries
 from cloud.decode.decoder import Decoder, Report
-from cloud.decode.encode import FORMATS, file_of, pipelined
+from cloud.decode.encode import FORMATS, file_of
 from cloud.decode.reading import Probe
 from cloud.judge.judges import Judges
 from cloud.judge.policy import Scores, Verdict, verdicts
 from cloud.origin import Origin
+from cloud.pipelining import pipelined
 from cloud.review.sheet import ContactSheet, clock_face
 from cloud.settings import Settings
 from edge_agent.segment import format_moment
@@ -135,7 +136,7 @@ class Extraction:
                 mended=report.mended,
                 lost=report.lost,
                 truncated=report.truncated,
-                why=_why(report),
+                why=report.why,
             ),
             preview=preview.key,
             preview_size=preview.size,
@@ -161,13 +162,6 @@ def checksum_of(info: ObjectInfo) -> str:
 
 def _is_rejected(verdict: Verdict) -> bool:
     return verdict.verdict == "rejected"
-
-
-def _why(report: Report) -> tuple[str, ...]:
-    """What is wrong with the video, in words."""
-    why = [f"{report.packet_errors} packets could not be read or decoded"] if report.packet_errors else []
-    why += ["the file ends before the video does"] if report.truncated else []
-    return tuple(why + ([f"{report.mended} frames had a time that went back or was missing"] if report.mended else []))
 
 
 def _sheet_facts(probe: Probe, report: Report, sampled: int, rejected: int) -> str:

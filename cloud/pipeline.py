@@ -217,30 +217,24 @@ class _Work:
         return Result(Outcome.PROCESSED if written else outcome, self.uri, index, written)
 
     def _gone(self, name: SegmentName | None, held: Held) -> Result | None:
-        # What is finished outlives footage that expires, whatever event comes late. What was only just made, or left
-        # by a crash before its lines were written, does not: the video's removal may have been told before that.
-        if name is not None and self._is_unwanted(name, held) and (held.etag is None or self._is_ours(held)):
-            self._retract(name, held.etag)
+        # What is finished outlives footage that expires, whatever event comes late. What a worker seals just now does
+        # not: the removal is told once, so it is not done before nothing is left.
+        unwanted = (self.deleted or held.index is None) and (held.etag is None or self._is_ours(held))
+        if name is not None and unwanted and not self._retract(name, held.etag):
+            return None
         parked.release(self.dataset, self.ref.key, self.uri)
         if self._head() is not None:
             self.dirty = True
             return None
         return Result(Outcome.REMOVED, self.uri)
 
-    def _is_unwanted(self, name: SegmentName, held: Held) -> bool:
-        """Whether what stands at the index key goes with the video."""
-        if self.deleted or self.dirty or held.index is None:
-            return True
-        whole = commit.is_complete(self.dataset, name, held.index)
-        return not (whole and commit.is_listed(self.dataset, name, held.index))
-
     def _is_ours(self, held: Held) -> bool:
         """Whether the record is about this very video, not a namesake."""
         return held.video is not None and held.video.uri == self.uri
 
-    def _retract(self, name: SegmentName, etag: str | None) -> None:
+    def _retract(self, name: SegmentName, etag: str | None) -> bool:
         self.dirty = True
-        commit.retract(self.dataset, name, etag, self.clock)
+        return commit.retract(self.dataset, name, etag, self.clock)
 
     def _parked(self, pinned: ObjectInfo, error: NameInvalid | VideoUnreadable) -> bool:
         """Park the video; whether it is still this version, so that nobody will have released it before."""

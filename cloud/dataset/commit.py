@@ -24,16 +24,6 @@ def is_complete(store: ObjectStore, name: SegmentName, index: VideoIndex) -> boo
     return _holds(frames_of(store, name), index) and _size(store, index.preview) == index.preview_size
 
 
-def is_listed(store: ObjectStore, name: SegmentName, index: VideoIndex) -> bool:
-    """Whether the manifest lists exactly the kept and flagged frames of *index*: whoever made it came to its end."""
-    try:
-        partition = store.get(index.manifest).body
-    except ObjectNotFound:
-        partition = b""
-    listed = {line.source for line in manifest.parse(partition, index.manifest) if line.stem == name.stem}
-    return listed == {store.uri(frame.key) for frame in index.kept}
-
-
 def has_leftovers(store: ObjectStore, name: SegmentName) -> bool:
     """Whether there are frames or a contact sheet of the segment."""
     return bool(frames_of(store, name)) or _size(store, layout.preview_key(name)) is not None
@@ -60,21 +50,23 @@ def commit(
     return appended if intact else Appended.SUPERSEDED
 
 
-def retract(store: ObjectStore, name: SegmentName, etag: str | None, clock: Clock) -> None:
+def retract(store: ObjectStore, name: SegmentName, etag: str | None, clock: Clock) -> bool:
     """Take out of the data set what was made of a video, as long as its index has *etag* (None: is not there).
 
-    The index goes last. Nothing can be deleted on a condition, so the caller asks afterwards whether the video is there
-    again.
+    False when it has not, and something may be left: look again. The index goes last. Nothing can be deleted on a
+    condition, so the caller asks afterwards whether the video is there again.
     """
     current = _still(store, name, etag)
     if manifest.append(store, layout.partition_key(name), name.stem, [], clock, current) is Appended.SUPERSEDED:
-        return
+        return False
     for key in sorted(frames_of(store, name)):
         store.delete(key)
-    if current():
-        store.delete(layout.preview_key(name))
-        if etag is not None:
-            store.delete(layout.index_key(name))
+    if not current():
+        return False
+    store.delete(layout.preview_key(name))
+    if etag is not None:
+        store.delete(layout.index_key(name))
+    return True
 
 
 def _holds(there: Mapping[str, ObjectInfo], index: VideoIndex) -> bool:

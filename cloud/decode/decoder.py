@@ -22,6 +22,7 @@ from cloud.decode.sample import Sample
 from cloud.decode.scene import Scene
 from cloud.decode.transport import ends_cut
 from cloud.settings import PictureSettings, Sampling
+from cloud.words import counted
 
 if TYPE_CHECKING:
     import av
@@ -39,9 +40,9 @@ class Report:
     """What a whole pass found. ``frames``: in the video, as far as is known; ``decoded``: of them, through the decoder.
 
     ``truncated``: the container promises more than could be read, or ends inside a frame. ``lost`` counts what could
-    not be had: sampled frames that damage took, and frames after the end that the container promises; where frames
-    are counted as they come, packets in error take the place of the former. ``mended`` counts frames whose time is
-    not what their own stamp says, because it went back or was not there.
+    not be had: sampled frames that damage took, frames after the end that the container promises, and ``holes``, those
+    a constant rate promises in between; where frames are counted as they come, packets in error take the place of the
+    first. ``mended`` counts frames whose time is not what their own stamp says, because it went back or was not there.
     """
 
     mode: planning.Mode
@@ -52,6 +53,19 @@ class Report:
     truncated: bool
     lost: int
     mended: int
+    holes: int = 0
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """What is wrong with the video, in words: at least one where anything is lost."""
+        damage = [counted(self.packet_errors, "packet") + " could not be read or decoded"] if self.packet_errors else []
+        damage += ["the file ends before the video does"] if self.truncated else []
+        why = damage + ([counted(self.holes, "frame") + " between others not in the file"] if self.holes else [])
+        if not damage and self.lost > self.holes:
+            why.append(counted(self.lost - self.holes, "frame") + " built on others that are not in the file")
+        if self.mended:
+            why.append(counted(self.mended, "frame") + " with a time that went back or was missing")
+        return tuple(why)
 
 
 class Decoder:
@@ -222,7 +236,8 @@ class Decoder:
             lost += promised if promised > 0 else round(after / self._step)
         frames = decoded if self._numbers is None else int((self._numbers >= 0).sum())
         errors += self._read_errors
-        return Report(mode, frames, decoded, len(self._index), errors, short or self._cut, lost, mended)
+        holes = self._index.holes()
+        return Report(mode, frames, decoded, len(self._index), errors, short or self._cut, lost + holes, mended, holes)
 
 
 def _sample(number: int, time: float, frame: av.VideoFrame, converter: Converter) -> Sample:

@@ -1,12 +1,9 @@
-"""Pictures to files, beside the decoding: on two cores the two overlap, and order and bytes stay the same."""
+"""Pictures to files, in the formats that are stored."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from cloud.decode.jpeg import encode_jpeg, encode_planes
 from edge_agent.errors import VideoUnreadable
@@ -14,9 +11,6 @@ from edge_agent.errors import VideoUnreadable
 if TYPE_CHECKING:
     from cloud.decode.sample import Picture, Sample
     from cloud.settings import PictureSettings
-
-Item = TypeVar("Item")
-Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +55,3 @@ def encode_png(picture: Picture) -> bytes:
     if not done:
         raise VideoUnreadable(f"a picture of shape {picture.shape} cannot be a PNG")
     return encoded.tobytes()
-
-
-def pipelined(
-    items: Iterable[Item], work: Callable[[Item], Done], *, workers: int = 2, ahead: int = 4
-) -> Generator[tuple[Item, Done], None, None]:
-    """Each of *items* with what *work* makes of it, in the order of *items*.
-
-    *items* is drawn in the caller's thread while up to *workers* others work; at most *ahead* items are under way, so
-    memory stays bounded. The first error of *work* is raised at its item's turn; no work goes on after the end,
-    an error, or the closing of the generator.
-    """
-    under_way: deque[tuple[Item, Future[Done]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
-        try:
-            for item in items:
-                under_way.append((item, pool.submit(work, item)))
-                if len(under_way) >= ahead:
-                    first, future = under_way.popleft()
-                    yield first, future.result()
-            while under_way:
-                first, future = under_way.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in under_way:
-                future.cancel()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 UNKNOWN = -(2**63)
 """A stamp that the container does not give."""
 
+_CONSTANT = 0.9  # of the times between frames are the usual one: fewer, and the camera took them so
+
 
 @dataclass(frozen=True, slots=True)
 class PacketIndex:
@@ -48,6 +50,22 @@ class PacketIndex:
         step = int(np.median(np.diff(pts))) if len(pts) > 1 else 0
         last = int(self.duration[shown][np.argmax(self.pts[shown])])
         return int(pts[-1] - pts[0]) + (last or step), step
+
+    def holes(self) -> int:
+        """How many frames of a constant rate have no packet between the first and the last; 0 where the rate varies.
+
+        It is constant if nine in ten of the times between two frames are the usual one and all others are multiples of
+        it, but for what a container's time base rounds.
+        """
+        import numpy as np
+
+        _, step = self.span()
+        if not step:
+            return 0
+        steps = np.diff(np.sort(self.pts[~self.hidden & (self.pts != UNKNOWN)]))
+        times = np.rint(steps / step).astype(np.int64)
+        exact = bool((abs(steps - times * step) <= np.minimum(times, step // 4)).all())
+        return int((times - 1).sum()) if exact and (times > 0).all() and (times == 1).mean() >= _CONSTANT else 0
 
 
 @dataclass(slots=True)

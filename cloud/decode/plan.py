@@ -1,7 +1,8 @@
 """Which frames become pictures, and which packets must be decoded for them. Pure: no file, no codec.
 
-A frame's ordinal is the rank of its presentation time among the video's packets, so that a frame that damage took
-leaves a gap and every other keeps its number. Where stamps cannot be trusted to say that (:func:`ordinals`), frames are
+A frame's ordinal is the rank of its presentation time among the video's packets, so that a frame that cannot be decoded
+leaves a gap and every other keeps its number. A packet that is not in the file has none: what follows is counted from
+there, as every player does. Where stamps cannot be trusted to say that (:func:`ordinals`), frames are
 counted as they come out of the decoder.
 """
 

@@ -25,6 +25,7 @@ from tests.support.toy_video import ToyDecoder, ToySheet, toy
 
 DERIVED = ("frames/", "previews/", "index/", "manifests/")
 STEMS = ["blue_box_1", "blue_box_2", "blue_box_10", "red_cup_dock7-cam1-20261122T143105123Z"]
+CALLS = ("checkout", "delete", "get", "head", "list", "put", "put_if_absent", "put_if_match")  # all the pipeline makes
 WORKERS = 3
 Around = Callable[[str, Callable[[], Any]], Any]
 
@@ -173,6 +174,7 @@ def test_whatever_the_schedule_the_bytes_are_those_of_one_clean_run(
         if not deaths.seen:  # a report may be lost with the worker: its message is still in the queue
             assert parked(world.dataset) == parked(expected), seed
         where.update(deaths.seen)
+    assert set(where) == {f"{moment} {call}" for moment in ("before", "after") for call in CALLS}
     kills = ", ".join(f"{count} {call}" for call, count in sorted(where.items()))
     account(f"{schedules} schedules of {WORKERS} workers, {where.total()} killed", "nothing", kills)
 

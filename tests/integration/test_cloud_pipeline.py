@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -158,15 +159,38 @@ def test_a_video_that_is_gone_is_said_to_be_gone(store: ObjectStore) -> None:
     assert str(caught.value).startswith(f"{store.uri('videos/black_cup_1.mp4')}: the video is gone")
 
 
-def test_what_was_made_of_a_video_outlives_it(store: ObjectStore, clip: Path) -> None:
-    """Raw footage expires; an event that comes late, or once more, then takes nothing away."""
+@pytest.mark.parametrize("touched", ["nothing", "sheet", "line"])
+def test_what_was_made_of_a_video_outlives_it(store: ObjectStore, clip: Path, touched: str) -> None:
+    """Raw footage expires; an event that comes late, or once more, then takes nothing away, also of what was edited."""
     store.put("videos/black_cup_1.mp4", clip)
-    run(store, "videos/black_cup_1.mp4")
+    index = run(store, "videos/black_cup_1.mp4").index
+    assert index is not None
+    if touched == "sheet":
+        store.delete(index.preview)
+    elif touched == "line":
+        kept = store.get(index.manifest).body.splitlines(keepends=True)[1:]
+        store.put(index.manifest, b"".join(kept))
     store.delete("videos/black_cup_1.mp4")
-    before = keys(store, "")
+    before = keys(store, ""), lines(store, index.manifest)
     with pytest.raises(ObjectNotFound, match="the video is gone"):
         run(store, "videos/black_cup_1.mp4")
-    assert keys(store, "") == before
+    assert (keys(store, ""), lines(store, index.manifest)) == before
+
+
+def test_a_data_set_that_was_moved_outlives_its_videos(tmp_path: Path, clip: Path) -> None:
+    """Its lines name the place it was made at; a late event for footage that expired does not mind."""
+    for name in ("raw", "made"):
+        (tmp_path / name).mkdir()
+    raw, made = DirectoryStore(tmp_path / "raw"), DirectoryStore(tmp_path / "made")
+    raw.put("videos/black_cup_1.mp4", clip)
+    ref = ObjectRef(raw.name, "videos/black_cup_1.mp4")
+    process(ref, raw, made, SETTINGS, SystemClock())
+    raw.delete(ref.key)
+    moved = DirectoryStore(shutil.copytree(tmp_path / "made", tmp_path / "moved"))
+    before = keys(moved, "")
+    with pytest.raises(ObjectNotFound, match="the video is gone"):
+        process(ref, raw, moved, SETTINGS, SystemClock())
+    assert keys(moved, "") == before
 
 
 def test_a_truncated_video_says_so_in_its_index(store: ObjectStore, clip: Path) -> None:

@@ -71,7 +71,9 @@ def test_ordinals_and_pictures_are_those_of_a_plain_decode(name: str, tmp_path: 
         assert not report.truncated
         assert report.packet_errors == 0
         assert report.frames == len(frames)
+        assert not report.holes or "cut" in name
         assert (report.lost > 0) == ("cut" in name)
+        assert bool(report.why) == ("cut" in name)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -266,14 +268,19 @@ def _moov_first(source: Path, target: Path) -> Path:
 
 
 def test_flipped_bits_cost_frames_and_never_a_crash(tmp_path: Path) -> None:
-    """200 damaged copies in four containers: each gives frames or one clear error, the same ones every time."""
-    gave = 0
+    """200 damaged copies in four containers: each gives frames or one clear error, the same ones every time.
+
+    Where every packet kept its time, a picture that came out unharmed stands at its ordinal.
+    """
+    gave = unharmed = 0
     for name in ("b-frames", "transport", "matroska", "motion-jpeg-avi"):
         whole = odd_videos.write(
             tmp_path / f"{name}{KINDS[name].suffix}",
             Kind(KINDS[name].suffix, KINDS[name].codec, KINDS[name].options, KINDS[name].pixels, (48, 32), frames=25),
         )
-        content = whole.read_bytes()
+        content, frames, times = whole.read_bytes(), odd_videos.plain(whole), _times(whole)
+        known = {frame.tobytes(): number for number, frame in enumerate(frames)}
+        assert len(known) == len(frames)
         for seed in range(50):
             chance = random.Random(seed)
             damaged = bytearray(content)
@@ -284,7 +291,39 @@ def test_flipped_bits_cost_frames_and_never_a_crash(tmp_path: Path) -> None:
             first, second = _outcome(path, chance.choice(RULES)), _outcome(path, chance.choice(RULES[:1]))
             assert _outcome(path, RULES[0]) == second
             gave += bool(first[1])
+            if second[1] and _times(path) == times:
+                for sample in run(path, RULES[0])[0]:
+                    number = known.get(sample.picture.tobytes())
+                    assert number in (None, sample.index), (name, seed)
+                    unharmed += number is not None
     assert gave > 120
+    assert unharmed > 1500
+
+
+def _times(path: Path) -> list[int | None]:
+    """When each packet's picture is shown."""
+    try:
+        with av.open(path) as container:
+            return [packet.pts for packet in container.demux(video=0) if packet.size]
+    except av.FFmpegError:
+        return []
+
+
+def test_a_frame_that_is_not_in_the_file_is_lost_and_said(tmp_path: Path) -> None:
+    """Packets of MPEG-TS that never arrived leave a hole in a constant rate; a rate that varies has none."""
+    whole = odd_videos.make(tmp_path, "transport")
+    with av.open(whole) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        start, end = packets[20].pos, packets[21].pos
+    content = whole.read_bytes()
+    assert start is not None
+    assert end is not None
+    torn = tmp_path / "torn.ts"
+    torn.write_bytes(content[:start] + content[end:])
+    samples, report = run(torn, Sampling(every=1))
+    assert (report.packets, report.lost, report.holes) == (59, 1, 1)
+    assert report.why[-1] == "1 frame between others not in the file"
+    assert len(samples) == report.frames
 
 
 def _outcome(path: Path, rule: Sampling) -> tuple[str, list[tuple[int, float, int]]]:
