@@ -88,7 +88,7 @@ class Agent:
         self._path = path
         self._inbox: queue.SimpleQueue[Reload | Retune | Ended | Heard] = queue.SimpleQueue()
         self._stopping = False
-        self._cameras = Cameras(self._disk_is_full)
+        self._cameras = Cameras(clock, self._disk_is_full)
         self._fleet = Fleet(clock, self._take, lambda: self._inbox.put(Ended()))
         self._onlookers = Onlookers(clock, journal or Journal(), self._fleet.say)
         self._disk: DiskWatch | None = None

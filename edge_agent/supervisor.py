@@ -117,8 +117,7 @@ def supervise(worker: Worker, orders: Orders, clock: Clock, on_event: Callable[[
         attempt = 1 if clock.monotonic() - began > STEADY_SECONDS else attempt + 1
         wait = backoff(attempt)
         log.error("process_died", process=worker.name, status=status, attempt=attempt, retry_in=round(wait, 1))
-        if worker.kind == "capture":
-            on_event(Event(STATUS, worker.name, {"state": "restarting", "problem": f"its process ended with {status}"}))
+        _tell_restart(worker, f"its process ended with {status}", on_event)
         clock.wait(orders.stop, wait)
 
 
@@ -185,8 +184,16 @@ def _listen(
                 _pass_on(b"\n".join(lines), on_event)
             elif silence is not None and clock.monotonic() - heard > silence:
                 log.error("process_hangs", process=worker.name, pid=process.pid, seconds=silence)
+                # Before it ends: one that waits for a disk (state D) outlives its killing by as long as the disk takes.
+                _tell_restart(worker, f"its process said nothing for {silence:.0f} s and is started anew", on_event)
                 process.kill()
                 return rest
+
+
+def _tell_restart(worker: Worker, problem: str, on_event: Callable[[Event], None]) -> None:
+    """Say for a capture process, which cannot any more, why it is started anew."""
+    if worker.kind == "capture":
+        on_event(Event(STATUS, worker.name, {"state": "restarting", "problem": problem}))
 
 
 def _say(pipe: IO[bytes], line: str) -> None:

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, settings
 from edge_agent.store import ObjectStore
 from edge_agent.store.directory import DirectoryStore
 from edge_agent.store.s3 import S3Store
-from tests.support import faults
+from tests.support import faults, wait
 from tests.support import moto_server as moto
 
 TESTS = Path(__file__).parent
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 30.0
 QUICK = ("contracts", "unit")
 STORM_SECONDS = 3600.0  # for one test of a storm
 
@@ -37,6 +37,10 @@ settings.load_profile("edge-capture")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--storm", action="store_true", help="run the fault storms in full")
     parser.addoption("--acceptance", action="store_true", help="run the tests that boot a guest machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    wait.alone = bool(config.getoption("--storm"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -95,9 +99,17 @@ def _nothing_left_running() -> Iterator[None]:
     leaked_processes = [process for process in _children() if process not in processes]
     _, alive = psutil.wait_procs(leaked_processes, timeout=max(0.0, deadline - time.monotonic()))
     names = [thread.name for thread in leaked_threads if thread.is_alive()]
-    commands = [" ".join(process.cmdline()) for process in alive if process.is_running()]
+    commands = [command for process in alive if (command := _command(process))]
     assert not names, f"threads still running after the test: {names}"
     assert not commands, f"processes still running after the test: {commands}"
+
+
+def _command(process: psutil.Process) -> str:
+    """Empty when the process has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _children() -> list[psutil.Process]:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 15.0  # a camera may take this long to deliver its first packet, however short a stall may be
 BLOCKED_SECONDS = 2.0  # beyond libav's own time-outs, which are as long as a stall; so much later they may take effect
 PAUSED = "paused: disk full"
-TICK = 0.3  # seconds; how late a stop or a stall can be noticed; longer than packets are left unread
+STOOD_STILL = 2.0  # seconds; a machine that did nothing so long did not read either: that is no camera's stall
+TICK = 0.4  # seconds; how late a stop or a stall can be noticed; longer than packets are left unread
 
 
 class Recorder:
@@ -129,13 +130,16 @@ class Recorder:
         """Every packet of *reader* into *lane*, until *stop* or the source's end. Raises SourceError, SpoolError."""
         parameters = ParameterWatch()
         self._vitals.connected(mender.mended, lane.time)
-        last = self._clock.monotonic()
+        last = now = self._clock.monotonic()
         patience = max(CONNECT_SECONDS, self._job.stall_seconds)
         while not stop.is_set():
             if self._room.lacking:
                 return Reason.DISK_FULL
+            before = now
             arrival = reader.next(TICK)
             now = self._clock.monotonic()
+            if now - before > STOOD_STILL:
+                last += now - before
             self._status(now)
             if isinstance(arrival, End):
                 self._tell("source_ended")

@@ -96,6 +96,9 @@ class SegmentWriter:
         if self._base is None:
             self._base, self._first_pts = dts, pts
             self._time_base = packet.time_base  # of every packet of a stream; making the Fraction takes its time
+            # The file's clock must tell apart what the packets' does: two of one time end a segment. libav's guess at
+            # the rate of JPEGs on a pipe becomes a clock of 1/12800.
+            self._stream.time_base = self._time_base
         else:
             self._step = dts - self._last_dts
         self._last_dts = dts
@@ -119,10 +122,14 @@ class SegmentWriter:
         """
         if self._sound is None or self._base is None:
             return
-        dts = round((time - float(self._base * self._time_base)) / packet.time_base)
+        tick = self._sound.time_base  # of the file, which counts in samples: the packet's own clock may be finer
+        assert tick is not None  # noqa: S101 - the first picture's packet made libav write the header
+        dts = round((time - float(self._base * self._time_base)) / tick)
         if dts <= self._last_sound:
             return
         self._last_sound = dts
+        packet.duration = round((packet.duration or 0) * packet.time_base / tick)
+        packet.time_base = tick
         packet.dts = packet.pts = dts  # no sound codec reorders
         packet.stream = self._sound
         try:

@@ -22,6 +22,7 @@ UPLOAD_SOCKET_NAME = "upload.sock"
 """Of an agent that only uploads: one that only captures may run beside it."""
 RETUNE = "retune"
 """The command by which an agent that only uploads hands on what the shadow has changed for the cameras."""
+PING_SECONDS = 1.0
 _LIMIT = 65536  # bytes of a request; far above any command
 
 
@@ -128,8 +129,9 @@ def refuse_second(path: Path) -> None:
 
 
 def is_running(path: Path) -> bool:
+    """Whether an agent listens at *path*: one that is too busy to answer runs all the same."""
     try:
-        ask(path, {"command": "ping"}, timeout=1.0)
-    except NotRunning:
-        return False
+        ask(path, {"command": "ping"}, PING_SECONDS)
+    except NotRunning as error:
+        return isinstance(error.__cause__, TimeoutError | BlockingIOError)  # the latter: its queue is full
     return True

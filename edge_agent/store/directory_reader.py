@@ -167,7 +167,7 @@ class DirectoryReader:
         return path
 
     def _missing(self) -> ContainerMissing:
-        return ContainerMissing("no such directory", where=str(self.root), fix="create the directory")
+        return ContainerMissing("no such directory", where=str(self.root), fix="check the path, or create it")
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:

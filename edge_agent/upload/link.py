@@ -51,7 +51,7 @@ class Link:
             return
         self._look_at = now + LOOK_SECONDS
         if connections.is_any_hanging():
-            self._reach.seek()
+            self._reach.seek(hangs=True)
         else:
             self._reach.rest()
 

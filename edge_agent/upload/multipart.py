@@ -42,11 +42,10 @@ class InParts:
     def noted(self, stem: str, prepared: Prepared) -> Unfinished | None:
         """The upload that the ledger knows of; one of another file is given up."""
         upload = self._unfinished.of(stem)
-        if upload is not None and not upload.upload_id:
-            upload = self._asked_for(upload)
-        if upload is None or upload.is_of(prepared):
-            return upload
-        self._give_up(upload)
+        if upload is not None and upload.is_of(prepared):
+            return upload if upload.upload_id else self._asked_for(upload)
+        if upload is not None:
+            self._give_up(upload)
         return None
 
     def adopted(self, stem: str, prepared: Prepared) -> Unfinished | None:

@@ -40,9 +40,10 @@ class Reach:
     """Says when *host* takes connections again, having taken none. A thread of its own; to be closed.
 
     Between :meth:`seek` and :meth:`rest` a connection to *port* is begun every TRY_SECONDS and closed as soon as it
-    stands. When one stands after one did not, *on_up* is called, up to SPREAD_SECONDS later by chance (*draw* gives a
-    number in [0, 1)): so a store that answers but refuses is not asked more often for it. The first address of each
-    family is tried, as last resolved while at rest: nobody waits for a name server that is away, too.
+    stands. When one stands after one did not, or while an older one hangs, *on_up* is called, up to SPREAD_SECONDS
+    later by chance (*draw* gives a number in [0, 1)): so a store that answers but refuses is not asked more often for
+    it. The first address of each family is tried, as last resolved while at rest: nobody waits for a name server that
+    is away, too.
     """
 
     def __init__(
@@ -55,13 +56,15 @@ class Reach:
         self._draw = draw
         self._addresses: list[Address] = []
         self._seeking = False
+        self._hangs = False
         self._stop = threading.Event()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._run, name="reach", daemon=True)  # a name server may not answer
         self._thread.start()
 
-    def seek(self) -> None:
-        """The store cannot be reached: say when it can."""
+    def seek(self, *, hangs: bool = False) -> None:
+        """The store cannot be reached: say when it can. *hangs*: over a connection there is; a new one may stand."""
+        self._hangs = hangs
         self._tell(seeking=True)
 
     def rest(self) -> None:
@@ -105,7 +108,7 @@ class Reach:
                     self._resolve()
                 attempts.begin(self._addresses, self._clock.monotonic())
                 stands = attempts.wait(self._clock, TRY_SECONDS)
-                if stands and away:
+                if stands and (away or self._hangs):
                     break
                 away = away or stands is False
                 if stands is not False:
@@ -114,6 +117,7 @@ class Reach:
                 return
         if not self._clock.wait(self._stop, self._draw() * SPREAD_SECONDS) and self._seeking:
             self._on_up()
+        self._hangs = False
         self._idle(TRY_SECONDS)
 
     def _idle(self, seconds: float) -> None:

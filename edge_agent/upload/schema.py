@@ -83,7 +83,7 @@ MIGRATIONS = (
 )
 
 _ROOM = 1 << 20  # bytes; the largest change, the notes of a hundred new segments, takes a tenth of it
-_TIGHT_PAGES = 32  # of the log, after which it is begun anew while the disk is full
+_LOG_PAGES = 128  # of the log, after which it is begun anew: half the room, as nobody knows when the disk will be full
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _UNUSABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
@@ -158,6 +158,7 @@ def prepare(connection: sqlite3.Connection) -> None:
     """Make every commit durable, and bring the tables to the newest version, each step whole or not at all."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
     for number, script in enumerate(MIGRATIONS, start=1):
         if version(connection) < number:
             connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
@@ -185,12 +186,11 @@ def _says_full(error: sqlite3.Error) -> bool:
 
 @contextmanager
 def making_do(connection: sqlite3.Connection) -> Iterator[None]:
-    """When a full disk refuses a change, let the log be kept within the room it has: the next change may succeed."""
+    """When a full disk refuses a change, begin the log anew: the next change may succeed."""
     try:
         yield
     except sqlite3.OperationalError as error:
         if _says_full(error):
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_TIGHT_PAGES}")
             connection.execute("PRAGMA wal_checkpoint(RESTART)")
         raise
 

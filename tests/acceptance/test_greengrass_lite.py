@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from greengrass import build
+from tests.support.component import STOP_SECONDS
 from tests.support.wait import until
 
 pytestmark = [
@@ -20,7 +21,6 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("ggl-cli"), reason="no nucleus lite on this machine: ggl-cli is not installed"),
     pytest.mark.timeout(2400),  # the install phase loads wheels from the index
 ]
-STOP_SECONDS = 5.0
 
 
 def _systemctl(*arguments: str) -> str:

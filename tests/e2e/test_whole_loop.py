@@ -13,7 +13,7 @@ from edge_agent.segment import parse_frame
 from edge_agent.store import ObjectStore
 from edge_agent.store.checksum import crc64nvme
 from tests.support.agent import ROOT, packets_in, process, segments_in, write_settings
-from tests.support.wait import BUSY, until
+from tests.support.wait import promised, until
 
 
 def _second_store(store: ObjectStore, tmp_path: Path) -> str:
@@ -96,7 +96,7 @@ def test_the_demo_ends_by_itself_and_says_what_came_out(tmp_path: Path) -> None:
         [sys.executable, "-m", "edge_agent.cli", "demo", "--out", str(out)],
         capture_output=True,
         text=True,
-        timeout=60 * BUSY,
+        timeout=promised(60),
         check=False,
         cwd=ROOT,
     )
@@ -118,7 +118,7 @@ def test_the_demo_never_empties_a_directory_of_other_things(tmp_path: Path) -> N
         [sys.executable, "-m", "edge_agent.cli", "demo", "--out", str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60 * BUSY,
+        timeout=promised(60),
         check=False,
         cwd=ROOT,
     )

@@ -7,6 +7,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped, unused-ignore]
@@ -52,15 +53,15 @@ def test_camera_unplugged(tmp_path: Path, clip: Path, storm: bool, account: Call
         capturing(job_for(tmp_path, relay.url(), segment_seconds=2.0)) as capture,
     ):
         for number in range(times):
-            capture.wait_for("segment_closed", number * 2 + 1)
+            capture.wait_for("segment_closed", len(capture.events("segment_closed")) + 1)
             lost = len(capture.events("camera_lost"))
-            closed = len(capture.events("segment_closed"))
             camera.kill()
             capture.wait_for("camera_lost", lost + 1)
-            assert len(capture.events("segment_closed")) == closed + 1
+            reasons = [event.fields["reason"] for event in capture.events("segment_closed")]
+            assert len([reason for reason in reasons if reason != "full"]) == number + 1
             camera.start()
             capture.wait_for("camera_connected", number + 2)
-        capture.wait_for("segment_closed", times * 2 + 1)
+        capture.wait_for("segment_closed", len(capture.events("segment_closed")) + 1)
         assert capture.stop() == 0
         waits = [event.fields["retry_in"] for event in capture.events("camera_lost")]
     found = recorded_runs(tmp_path, clip)
@@ -82,19 +83,23 @@ def test_camera_stalls(tmp_path: Path, clip: Path, account: Callable[..., None])
             events = capture.events
             until(lambda: [e for e in events("camera_status") if float(e.fields["seconds"] or 0) > 1], "footage")
             camera.freeze()
-            lost = capture.wait_for("camera_lost")
-            assert lost.fields["code"] == "SourceStalled"
-            capture.wait_for("segment_closed")
+            losses = [event.fields["code"] for event in events("camera_lost")]
+            capture.wait_for("camera_lost", len(losses) + 1)
+            assert events("camera_lost")[len(losses)].fields["code"] == "SourceStalled"
+            frozen = len(losses)  # connections before the one that was frozen, if the machine itself stood still
+            opened = len(events("segment_opened"))
+            assert len(events("segment_closed")) == opened
             camera.thaw()
-            capture.wait_for("camera_connected", 2)
-            capture.wait_for("segment_opened", 2)
+            capture.wait_for("camera_connected", frozen + 2)
+            capture.wait_for("segment_opened", opened + 1)
             assert capture.stop() == 0
     found = recorded_runs(tmp_path, clip)
     sent = [len(connection.frames) for connection in relay.connections if connection.frames]
     kept = [last - first + 1 for first, last in found]
-    account("socket open, no data", f"{sent[0] - kept[0]} pictures sent", f"{kept[0]} of {sent[0]} before it: {found}")
-    assert len(found) == len(sent) == 2
-    assert 0 <= sent[0] - kept[0] <= 1
+    note = f"{kept[frozen]} of {sent[frozen]} before it: {found}"
+    account("socket open, no data", f"{sent[frozen] - kept[frozen]} pictures sent", note)
+    assert len(found) == len(sent) >= frozen + 2
+    assert 0 <= sent[frozen] - kept[frozen] <= 1
 
 
 # Writes pictures of the lengths given, 20 a second, and a byte to another file for each; after so many it hangs, deaf
@@ -163,16 +168,17 @@ def test_command_hangs(tmp_path: Path, account: Callable[..., None]) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=10 * FPS)
     source = command(tmp_path, clip, hangs_after=40)
     with capturing(job_for(tmp_path, source, segment_seconds=30.0, stall_seconds=1.0)) as capture:
-        for number in range(2):
-            capture.wait_for("segment_opened", number + 1)
-            (child,) = psutil.Process(capture.process.pid).children()
-            assert capture.wait_for("camera_lost", number + 1).fields["code"] == "SourceStalled"
-            psutil.wait_procs([child], timeout=30)
-            assert not child.is_running()
-            capture.wait_for("segment_closed", number + 1)
+        capture.wait_for("segment_opened")
+        # Given up before it hangs where the machine stands still: it must have written all of its pictures, twice.
+        until(
+            lambda: written(tmp_path)[: len(capture.events("camera_lost"))].count(40) >= 2, "two that hung to be over"
+        )
+        assert {event.fields["code"] for event in capture.events("camera_lost")} == {"SourceStalled"}
+        until(lambda: len(psutil.Process(capture.process.pid).children()) <= 1, "those that hung to be killed")
         assert capture.stop() == 0
     found = recorded_runs(tmp_path, clip)
-    assert found[:2] == [(0, 38), (0, 38)]  # libav holds the last picture until it sees the next
+    assert found.count((0, 38)) >= 2  # libav holds the last picture until it sees the next
+    assert all(first == 0 and last <= 38 for first, last in found)
     account("hangs after 40 pictures, twice", "the picture libav held, each time", f"pictures without a gap: {found}")
 
 
@@ -198,10 +204,11 @@ def test_a_camera_that_leaves_a_request_unanswered(tmp_path: Path, account: Call
 def test_a_live_stall_is_unhealthy(tmp_path: Path, clip: Path, account: Callable[..., None], transport: str) -> None:
     """A camera that falls silent is unhealthy long before it is given up; what it sent meanwhile is the gap."""
     with rtsp_camera(showing(clip)) as camera, relay_to(camera.port) as relay:
-        job = job_for(tmp_path, relay.url(), segment_seconds=30.0, stall_seconds=6.0, transport=transport)
+        job = job_for(tmp_path, relay.url(), segment_seconds=30.0, transport=transport)
         with capturing(job) as capture:
             capture.wait_for_status(state="recording", healthy=True, picture="ok")
             relay.mute = True
+            until(lambda: len(relay.connections[0].lost) > FPS, "a second without a picture")
             sick = capture.wait_for_status(state="recording", healthy=False, picture="ok")
             assert not capture.events("camera_lost")
             assert str(sick.fields["problem"]).startswith("nothing has reached the disk for ")
@@ -231,8 +238,10 @@ def test_a_camera_that_plays_nothing(tmp_path: Path, account: Callable[..., None
     with rtsp_camera() as camera, relay_to(camera.port) as relay:
         relay.mute = True
         with capturing(job_for(tmp_path, relay.url(), stall_seconds=1.0, transport=transport)) as capture:
-            lost = capture.wait_for("camera_lost")
-            assert lost.fields["code"] == "SourceStalled"
+            lost = until(
+                lambda: [event for event in capture.events("camera_lost") if event.fields["code"] == "SourceStalled"],
+                "a stall",  # a machine that stands still may miss an answer before it
+            )[0]
             assert "no answer in time; check the camera and its network" in str(lost.fields["error"])
             assert not any(event.fields["healthy"] for event in capture.events(STATUS))
             relay.mute = False
@@ -250,6 +259,9 @@ def test_camera_never_begins(tmp_path: Path, account: Callable[..., None]) -> No
             lost = capture.wait_for("camera_lost")
             assert lost.fields["code"] == "SourceUnreachable"
             assert "gives no answer that RTSP knows" in str(lost.fields["error"])
-            assert len(capture.events("camera_status")) >= 2
+            twice = ("connecting", "connecting")  # with nothing else between
+            until(
+                lambda: twice in pairwise(e.fields.get("state") for e in capture.events()), "a sign of life meanwhile"
+            )
             assert capture.stop() == 0
     account("accepts, says nothing", "nothing", f"given up: {lost.fields['error']}")

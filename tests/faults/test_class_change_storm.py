@@ -49,7 +49,7 @@ def test_class_change_storm(tmp_path: Path, storm: bool, account: Callable[..., 
     source = look(clip).packets
     assert len(set(source)) == len(source)  # every frame tells by itself which one it is
     state = DesiredState(tmp_path / "state", FIELDS)
-    with capturing(job_for(tmp_path, f"file:{clip}?loop=true")) as capture:
+    with capturing(job_for(tmp_path, f"file:{clip}?loop=true", segment_seconds=3600.0)) as capture:
         wanted = change_classes(capture, state, changes)
         recorded = recorded_under(capture, tmp_path, wanted)
     count = len(recorded.packets)

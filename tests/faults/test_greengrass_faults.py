@@ -61,6 +61,6 @@ def _sent(control: GreengrassControl, text: str) -> bool:
 
 def _arrived(future: Future[None]) -> bool:
     """Whether the nucleus took it; what ends otherwise ends soon, and says that trying again helps."""
-    error = future.exception(15)
+    error = future.exception(60)
     assert error is None or isinstance(error, ControlUnreachable)
     return error is None

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.integration.test_reload import agent
+from tests.integration.test_reload import Running, agent
+
+
+@contextmanager
+def asked_to_reload(running: Running) -> Iterator[None]:
+    """Have the agent hear of what the block does to its settings by a signal, before it can find out by itself."""
+    running.process.send_signal(signal.SIGSTOP)
+    yield
+    running.process.send_signal(signal.SIGHUP)
+    running.process.send_signal(signal.SIGCONT)
 
 
 def test_reload_bad_config(tmp_path: Path, account: Callable[..., None]) -> None:
@@ -22,16 +32,16 @@ def test_reload_bad_config(tmp_path: Path, account: Callable[..., None]) -> None
         }
         lines = 0
         for text, faults in bad.values():
-            running.config.write_text(text)
-            running.process.send_signal(signal.SIGHUP)
+            with asked_to_reload(running):
+                running.config.write_text(text)
             lines += faults
             running.wait_for("reload_refused", lines)
-        running.config.unlink()
-        running.process.send_signal(signal.SIGHUP)
+        with asked_to_reload(running):
+            running.config.unlink()
         running.wait_for("reload_refused", lines + 1)
         assert len(running.said("reload_refused")) == lines + 1
-        running.config.write_text(good)
-        running.process.send_signal(signal.SIGHUP)
+        with asked_to_reload(running):
+            running.config.write_text(good)
         done = running.wait_for("settings_reloaded")
         assert (done["stopped"], done["started"]) == ([], [])
         assert running.pids() == before

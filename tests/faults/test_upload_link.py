@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks.support.upload_waits import OUTAGES, link_returns
-from edge_agent.segment import video_key
+from edge_agent.segment import Segment, video_key
 from edge_agent.store.s3 import S3Store
 from edge_agent.upload.rows import State
 from edge_agent.upload.sending import STALL_SECONDS
 from tests.support.link_faults import Blackhole, LoseReply, Portal, Reset
 from tests.support.proxy import Proxy
+from tests.support.relay import Exchange
 from tests.support.s3_http import Operation
 from tests.support.upload import names_in
 from tests.support.uploading import LARGE, MIB, Shelf, job_for, status_of, uploading
-from tests.support.wait import BUSY
+from tests.support.wait import promised
 
 
 def _largest_part(link: Proxy) -> int:
@@ -94,7 +95,15 @@ def test_upload_id_vanishes(
     """An upload that somebody aborted, or a lifecycle rule, is begun anew, and charged to nobody."""
     shelf.add(LARGE)
     job = job_for(shelf.spool, s3_store.bucket, link.url)
-    link.shape(40e6)
+    begun: list[Exchange] = []
+
+    def slow_down(seen: Exchange) -> None:
+        """What is sent once the second part has begun is sent so slowly that nothing is complete before the abort."""
+        if seen.operation is Operation.PART and seen.number == 2:
+            begun.append(seen)
+            link.shape(0.5e6)
+
+    link.on_request = slow_down
 
     def abort() -> None:
         (pending,) = s3_store.list_multiparts()
@@ -102,9 +111,11 @@ def test_upload_id_vanishes(
 
     with uploading(job) as uploader:
         uploader.until(lambda: link.count(Operation.PART) > 1, "the second part to begin")
+        assert begun
         if when == "while it is down":
             uploader.kill()
         abort()
+        link.on_request = None
         link.shape(None)
         if when == "while it runs":
             shelf.wait_until_sent(uploader)
@@ -123,12 +134,21 @@ def test_blackhole(shelf: Shelf, link: Proxy, s3_store: S3Store, account: Callab
         shelf.add(30_000 + number)
     link.inject(Blackhole())
     job = job_for(shelf.spool, s3_store.bucket, link.url)
-    with uploading(job) as uploader:
-        uploader.until(lambda: link.count() > 0, "the first request to be swallowed")
-        late = shelf.add(5000)
-        uploader.until(lambda: status_of(shelf.spool).waiting == 5, "the newcomer to be known")
-        assert uploader.stop(4) in (0, 1)
-    assert shelf.video(late).exists()
+    late: list[Segment] = []
+    for _ in range(3):  # on a machine that stands still for seconds, only one that does not tells
+        with uploading(job) as uploader:
+            asked = link.count()
+            uploader.until(lambda asked=asked: link.count() > asked, "the first request to be swallowed")  # type: ignore[misc]
+            if not late:
+                late.append(shelf.add(5000))
+            uploader.until(lambda: status_of(shelf.spool).waiting == 5, "the newcomer to be known")
+            began = time.monotonic()
+            assert uploader.stop(60) in (0, 1)
+            took = time.monotonic() - began
+        if took <= 4:
+            break
+    assert took <= 4
+    assert shelf.video(late[0]).exists()
     with uploading(job) as uploader:
         asked = link.count()
         uploader.until(lambda: link.count() > asked, "the first request to be swallowed")
@@ -226,5 +246,5 @@ def test_link_returns(tmp_path: Path, storm: bool, account: Callable[..., None],
     chance = random.Random(kind)
     drawn = [(chance.choice((0, 0.5, 2)), chance.uniform(0.5, 12)) for _ in range(20)]
     found = link_returns(tmp_path, OUTAGES[kind], drawn if storm else [(0, 2)])
-    assert max(found) <= 2 * (1 if storm else BUSY), found
+    assert max(found) <= promised(2), found
     account(f"{kind}, {len(found)} times", "nothing", f"first byte after {max(found):.1f} s at most")

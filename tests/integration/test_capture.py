@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from edge_agent.capture.report import Event
+from edge_agent.camera import Encoding
+from edge_agent.capture.report import STATUS, Event
 from edge_agent.control.commands import SetClass
 from edge_agent.control.desired import DesiredState
 from edge_agent.segment import ClassTag
@@ -129,18 +132,20 @@ def test_no_segment_holds_two_classes_and_no_frame_is_lost(tmp_path: Path) -> No
 def test_a_class_change_while_encoding_asks_for_a_keyframe(tmp_path: Path) -> None:
     """Where pictures are encoded here, the change does not wait for the next regular keyframe."""
     state = DesiredState(tmp_path / "state", FIELDS)
-    job = job_for(tmp_path, "synthetic:?size=160x120&fps=25&seconds=6")
+    job = job_for(tmp_path, "synthetic:?size=160x120&fps=25", encode=Encoding(gop=10_000))  # none within minutes
     with capturing(job) as capture:
         for number in range(4):
             capture.wait_for("segment_opened", number + 1)
             tag = ClassTag(FIELDS, ("blue", f"box{number}"))
             state.apply(SetClass("cam1", tag), "shell:me", datetime.now(UTC))
-        assert capture.process.wait(60) == 0
+        capture.wait_for("segment_opened", 5)
+        assert capture.stop() == 0
         recorded = in_spool(tmp_path)
     assert [segment.name.tag.values[1] for segment in recorded.segments] == ["box", "box0", "box1", "box2", "box3"]
     assert [segment.class_set_by for segment in recorded.segments] == ["config"] + ["shell:me"] * 4
-    assert sum(recorded.frames) == 150
-    assert sum(segment.duration for segment in recorded.segments[:4]) < 3.5  # four regular keyframes would take four
+    assert [seen.keyframes for seen in recorded.seen] == [[0]] * 5
+    lasted = recorded.segments[-1].start - recorded.segments[0].start
+    assert sum(recorded.frames[:4]) == round(lasted.total_seconds() * 25)
 
 
 def test_a_clip_that_is_gone_is_named_and_waited_for(tmp_path: Path) -> None:
@@ -216,7 +221,7 @@ def test_copying_a_stream_imports_no_opencv_and_none_of_the_heavy_libraries(tmp_
         " file=sys.stderr)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], input=job.to_line(), capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", program], input=job.to_line(), capture_output=True, text=True, timeout=150, check=True
     )
     assert done.stderr == "[]\n"
     assert in_spool(tmp_path).frames == [5]
@@ -248,7 +253,7 @@ def test_an_rtsp_camera_is_recorded_as_it_sends(tmp_path: Path) -> None:
         assert (segment.codec, segment.width, segment.height) == ("h264", 320, 240)
         assert 0.9 < segment.duration < 2.2
         assert segment.frames == pytest.approx(segment.duration * 25, abs=2)
-        assert began - timedelta(seconds=2) < segment.start < began + timedelta(seconds=20)
+        assert began - timedelta(seconds=2) < segment.start < began + timedelta(seconds=100)
 
 
 def test_an_rtsp_camera_that_goes_and_comes_back_is_recorded_on(tmp_path: Path) -> None:
@@ -271,13 +276,27 @@ def test_a_camera_that_stops_sending_is_noticed_and_left(tmp_path: Path) -> None
     with rtsp_camera() as camera, capturing(job_for(tmp_path, camera.url(), stall_seconds=1)) as capture:
         capture.wait_for("segment_opened")
         camera.freeze()
-        lost = capture.wait_for("camera_lost")
+        lost = capture.wait_for("camera_lost", len(capture.events("camera_lost")) + 1)
         assert lost.fields["code"] == "SourceStalled"
-        assert len(capture.events("segment_closed")) == 1
+        opened = len(capture.events("segment_opened"))
+        assert len(capture.events("segment_closed")) == opened
         camera.thaw()
-        capture.wait_for("segment_opened", 2)
+        capture.wait_for("segment_opened", opened + 1)
         assert capture.stop() == 0
-    assert len(in_spool(tmp_path).segments) == 2
+    assert len(in_spool(tmp_path).segments) == len(capture.events("segment_opened"))
+
+
+def test_a_machine_that_stood_still_takes_no_camera_for_stalled(tmp_path: Path) -> None:
+    """Longer than a stall may be, nothing was read, as nothing ran: the connection stands and recording goes on."""
+    with rtsp_camera() as camera, capturing(job_for(tmp_path, camera.url(), stall_seconds=1)) as capture:
+        seen = int(str(capture.wait_for_status(state="recording").fields["packets"]))
+        capture.process.send_signal(signal.SIGSTOP)
+        begun = time.monotonic()
+        until(lambda: time.monotonic() - begun > 3.5, "more than a stall to pass")
+        capture.process.send_signal(signal.SIGCONT)
+        until(lambda: int(str(capture.events(STATUS)[-1].fields["packets"])) > seen + 120, "recording to go on")
+        assert not capture.events("camera_lost")
+        assert capture.stop() == 0
 
 
 def test_a_login_is_used_and_never_shown(tmp_path: Path) -> None:

@@ -126,9 +126,8 @@ def test_label_changes_the_class_of_a_running_camera(tmp_path: Path) -> None:
         done = _run("label", "cam1", "color=blue", "object=crate", "-c", config)
         assert done.returncode == 0, done.stderr
         assert "blue_crate" in done.stdout
-        until(lambda: list((tmp_path / "spool" / "recording").glob("blue_crate_*.part")), "the new class", 5)
-        shown = json.loads(_run("status", "-c", config, "--json").stdout)
-        assert shown["running"] is True
+        until(lambda: list((tmp_path / "spool" / "recording").glob("blue_crate_*.part")), "the new class")
+        until(lambda: json.loads(_run("status", "-c", config, "--json").stdout)["running"], "the status to tell of it")
     found = {str(segment.name.tag): segment for _, segment in segments_in(ready)}
     assert set(found) == {"black_cup", "blue_crate"}
     assert found["blue_crate"].class_set_by.startswith("shell:")
@@ -153,12 +152,17 @@ def test_a_label_that_cannot_be_is_one_line(arguments: list[str], said: str, tmp
 
 def test_record_makes_one_take_with_the_given_name(black_cup: Path, tmp_path: Path) -> None:
     """The take is one ordinary video of just that name with its sidecar; a second one does not overwrite it."""
-    done = _run("record", "--name", "yellow_box_3", "--source", SYNTHETIC, "--seconds", "1.5", "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    ((video, segment),) = segments_in(tmp_path)
-    assert (video.name, str(segment.name.tag)) == ("yellow_box_3.mp4", "yellow_box")
-    assert frames_in(video) == segment.frames > 10
-    again = _run("record", "--name", "yellow_box_3", "--source", f"file:{black_cup}", "--out", tmp_path)
+    for number in range(5):  # a machine that is held up while the seconds pass has few frames to record
+        out = tmp_path / str(number)
+        done = _run("record", "--name", "yellow_box_3", "--source", SYNTHETIC, "--seconds", "1.5", "--out", out)
+        assert done.returncode == 0, done.stderr
+        ((video, segment),) = segments_in(out)
+        assert (video.name, str(segment.name.tag)) == ("yellow_box_3.mp4", "yellow_box")
+        assert frames_in(video) == segment.frames
+        if segment.frames > 10:
+            break
+    assert segment.frames > 10
+    again = _run("record", "--name", "yellow_box_3", "--source", f"file:{black_cup}", "--out", out)
     _refused(again, 2, "yellow_box_3", "--name")
     assert video.stat().st_size == segment.size
 
@@ -217,6 +221,7 @@ def test_a_dead_store_is_said_once_and_loses_nothing(tmp_path: Path) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_EC2_METADATA_DISABLED": "true"}
     with process("edge_agent.cli", "run", "-c", config, **keys) as agent:
         until(lambda: len(list((tmp_path / "spool" / "ready").glob("*.mp4"))) >= 3, "three segments")
+        until(lambda: "StoreUnreachable" in _run("logs", "--json", "-c", config).stdout, "a word of the store")
         agent.terminate()
         output, _ = agent.communicate(timeout=60)
     postponed = [line for line in output.splitlines() if "StoreUnreachable" in line]

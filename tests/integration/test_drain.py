@@ -106,8 +106,11 @@ def test_drain_gives_up_when_told_to(tmp_path: Path, spool: Spool, config: Path)
     """With a store that is not there it ends after its time-out, with the store's trouble as the reason."""
     shutil.rmtree(tmp_path / "store")
     publish(spool, 0)
-    status, said = _drain(config, "--timeout", "4s")
-    assert (status, said["left"]["ready"]) == (1, 1)
+    for timeout in ("4s", "16s"):  # on a busy machine the first may be over before the store was asked
+        status, said = _drain(config, "--timeout", timeout)
+        assert (status, said["left"]["ready"]) == (1, 1)
+        if "store" in said["why"][0]:
+            break
     assert "store" in said["why"][0]
     assert videos_in(spool.ready)
 
@@ -153,8 +156,8 @@ def test_status_of_an_uploader_alone(spool: Spool, config: Path) -> None:
     stem = publish(spool, 0).name.stem
     with process("edge_agent.cli", "upload", "-c", config):
         until(lambda: videos_in(spool.uploaded), "the upload")
-        said = _status(config)
-        assert (said["running"], said["captures"], said["uploads"]) == (True, False, True)
+        said = until(lambda: found if (found := _status(config))["running"] else {}, "the agent")
+        assert (said["captures"], said["uploads"]) == (False, True)
         until(lambda: stem in str(_status(config)["upload"]["last_uploaded"]), "the ledger's note")
         assert "upload only" in _run("status", "-c", config).stdout
 

@@ -198,7 +198,7 @@ def test_an_arrival_is_noticed_at_once(spool: Spool, drops: Path, clip: Path) ->
     with closing(_foreign(spool, drops, FakeClock())) as foreign:
         foreign.watch(wake)
         _drop(clip, drops / "a.mp4")
-        until(wake.is_set, "the hint", 5)
+        until(wake.is_set, "the hint")
 
 
 @pytest.fixture(params=["same disk", "another disk", "another container"])

@@ -47,16 +47,27 @@ class Terminal:
         command = [sys.executable, "-m", "edge_agent.cli", "init", "-c", str(config)]
         self.process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, cwd=ROOT)
         os.close(follower)
-        self.said = ""
+        self._all = ""  # only the reader adds to it
+        self._heard = 0
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
         try:
             while chunk := os.read(self._leader, 4096):
-                self.said += chunk.decode(errors="replace")
+                self._all += chunk.decode(errors="replace")
         except OSError:
             return
+
+    @property
+    def heard(self) -> str:
+        """Up to the question that was answered last."""
+        return self._all[: self._heard]
+
+    @property
+    def said(self) -> str:
+        """After it."""
+        return self._all[self._heard :]
 
     def answer(self, question: str, text: str) -> None:
         """Type *text* once *question* has been asked, since the last answer."""
@@ -65,8 +76,7 @@ class Terminal:
         except AssertionError as error:
             error.add_note(f"what was said: {self.said!r}")
             raise
-        before, _, self.said = self.said.partition(question)
-        self.heard = getattr(self, "heard", "") + before + question
+        self._heard = self._all.index(question, self._heard) + len(question)
         os.write(self._leader, f"{text}\n".encode())
 
     def close(self) -> None:

@@ -120,6 +120,31 @@ def test_uninstall_keeps_footage_and_says_where_purge_removes_it(image: Path) ->
     assert "edge-agent" not in (image / "etc/passwd").read_text()
 
 
+@needs_root
+def test_a_dry_run_of_uninstall_names_what_would_go_and_removes_nothing(image: Path) -> None:
+    """Without --purge the unit, with it settings, footage and user, too; the image is as before, to the byte."""
+    _change(image, "install")
+    (image / "var/lib/edge-agent").mkdir(parents=True)
+    before = _files(image)
+    unit = [
+        f"would run systemctl --root={image} disable {WHOLE[0]}",
+        f"would remove {Path('/') / UNITS / WHOLE[0]}",
+    ]
+    said = _change(image, "uninstall", "--dry-run").splitlines()
+    assert said[:2] == unit
+    assert [line.split(" ")[0] for line in said[2:]] == ["kept:", "to"]
+    assert _change(image, "uninstall", "--purge", "--dry-run").splitlines() == [
+        *unit,
+        "would remove /var/lib/edge-agent",
+        "would remove /etc/edge-agent",
+        f"would run userdel --prefix {image} edge-agent",
+        "would remove /etc/sysusers.d/edge-agent.conf",
+    ]
+    assert _files(image) == before
+    assert (image / "var/lib/edge-agent").is_dir()
+    assert (image / UNITS / "multi-user.target.wants" / WHOLE[0]).is_symlink()
+
+
 def test_what_would_not_start_is_refused_before_anything_is_done(image: Path) -> None:
     """No agent at the prefix, one below /home, or settings with a fault: one line each, exit status 2."""
     before = _files(image)

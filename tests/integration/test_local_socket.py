@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         case "fail":
             raise EdgeCaptureError("cannot be done", fix="do not ask")
     return {"echo": request}
+
+
+def answers(path: Path) -> bool:
+    """Whether the agent at *path* does, however busy it is."""
+    return local.ask(path, {"command": "ping"}, timeout=60) == {"ok": True}
 
 
 def test_a_question_is_answered_while_the_agent_runs(tmp_path: Path) -> None:
@@ -44,7 +51,7 @@ def test_a_bad_request_harms_nobody(tmp_path: Path, request_line: bytes) -> None
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
             client.sendall(request_line)
-        assert local.is_running(path)
+        assert answers(path)
 
 
 def test_a_deep_directory_is_no_matter(tmp_path: Path) -> None:
@@ -52,7 +59,7 @@ def test_a_deep_directory_is_no_matter(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
     with local.serve(deep / "agent.sock", answer):
-        assert local.is_running(deep / "agent.sock")
+        assert answers(deep / "agent.sock")
 
 
 def test_a_second_agent_is_refused_and_a_dead_ones_socket_is_taken_over(tmp_path: Path) -> None:
@@ -63,7 +70,42 @@ def test_a_second_agent_is_refused_and_a_dead_ones_socket_is_taken_over(tmp_path
     with local.serve(path, answer):
         with pytest.raises(SpoolUnusable, match="another agent"), local.serve(path, answer):
             pass
-        assert local.is_running(path)
+        assert answers(path)
+
+
+def test_an_agent_too_busy_to_answer_is_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever listens and is only slow is no dead agent: its socket is not taken away from it."""
+    path, go_on = tmp_path / "agent.sock", threading.Event()
+    monkeypatch.setattr(local, "PING_SECONDS", 0.1)
+
+    def slow(request: dict[str, Any]) -> dict[str, Any]:
+        go_on.wait(60)
+        return answer(request)
+
+    with local.serve(path, slow):
+        try:
+            assert local.is_running(path)
+            with pytest.raises(SpoolUnusable, match="another agent"), local.serve(path, answer):
+                pass
+        finally:
+            go_on.set()
+        assert answers(path)
+
+
+def test_an_agent_whose_queue_is_full_is_running(tmp_path: Path) -> None:
+    """Whoever listens and has no room for one more that asks is no dead agent either."""
+    path = tmp_path / "agent.sock"
+    with socket.socket(socket.AF_UNIX) as busy, ExitStack() as asking:
+        busy.bind(str(path))
+        busy.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                client = asking.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(str(path))
+        with pytest.raises(SpoolUnusable, match="another agent"), local.serve(path, answer):
+            pass
+    assert not local.is_running(path)
 
 
 def test_a_place_without_room_for_a_socket_is_refused(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_picture_is_drawn_only_while_somebody_looks(tmp_path: Path) -> None:
         capture.wait_for("segment_closed", 2)
         assert not capture.events(PICTURE)
         assert capture.process.stdin is not None
-        capture.process.stdin.write(b"look 5\n")
+        capture.process.stdin.write(b"look 30\n")  # long enough for a second picture, whoever is held up meanwhile
         capture.process.stdin.flush()
         picture = capture.wait_for(PICTURE, 2)
         assert (picture.fields["width"], picture.fields["height"]) == (320, 240)
@@ -117,9 +117,12 @@ def test_an_agent_whose_pages_address_is_taken_records(tmp_path: Path) -> None:
     """The log says in one line what is in the way."""
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        agent(tmp_path, f"127.0.0.1:{taken.getsockname()[1]}") as (_, running),
+        agent(tmp_path, f"127.0.0.1:{taken.getsockname()[1]}") as (config, running),
     ):
         until(lambda: list((tmp_path / "spool" / "ready").glob("*.mp4")), "a segment")
+        until(
+            lambda: "process_failed" in edge_agent("logs", "--json", "-c", config).stdout, "the page's process to end"
+        )
         running.send_signal(signal.SIGTERM)
         said, _ = running.communicate(timeout=60)
     failed = [json.loads(line) for line in said.splitlines() if '"process_failed"' in line]

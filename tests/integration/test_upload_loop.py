@@ -22,7 +22,7 @@ from edge_agent.upload.rows import State, read_status
 from edge_agent.upload.sending import STALL_SECONDS
 from tests.support.clock import FakeClock
 from tests.support.upload import Rig, StoreBetween, body_of, fresh_spool, names_in, publish, videos_in
-from tests.support.wait import BUSY, until
+from tests.support.wait import promised, until
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_store_that_hangs_keeps_nobody_from_looking_and_ends_in_time(
                 until(lambda: rig.uploader.status().waiting == 2, "the arrival to be noticed")
                 began = clock.monotonic()
                 stop.set()
-            assert clock.monotonic() - began < 3 * BUSY
+            assert clock.monotonic() - began < promised(3)
             assert videos_in(spool.ready) != []
         finally:
             store.released.set()
@@ -172,7 +172,7 @@ def test_the_first_byte_leaves_soon_after_the_rename(spool: Spool, directory_sto
             waits.append(begun[video_key(segment)] - there)
     waits.sort()
     print(f"rename to put: median {waits[15] * 1000:.1f} ms, longest {waits[-1] * 1000:.1f} ms")
-    assert waits[15] < 0.15 * BUSY  # the bound itself is the benchmark's: this machine may be busy
+    assert waits[15] < promised(0.15)
 
 
 def test_a_copy_into_ready_is_not_taken_before_its_end(
@@ -200,9 +200,7 @@ def test_the_status_of_another_process_tells_what_goes_on(spool: Spool, director
         try:
             with running(rig):
                 assert store.hangs.wait(60)
-                progress = until(lambda: read_status(rig.ledger.path)[0].progress, "progress")
-                assert progress is not None
-                assert (progress.in_flight, progress.streams) == (1, 1)
+                until(lambda: _in_flight(rig) == (1, 1), "one that is being sent, on one stream")
                 store.stuck.clear()
                 store.released.set()
         finally:
@@ -211,6 +209,12 @@ def test_the_status_of_another_process_tells_what_goes_on(spool: Spool, director
         assert status.progress is not None
         assert status.progress.in_flight == 0
         assert status.eta(rig.clock.now().timestamp()) is None
+
+
+def _in_flight(rig: Rig) -> tuple[int, int] | None:
+    """How many are being sent, and on how many streams, as the ledger's file says."""
+    progress = read_status(rig.ledger.path)[0].progress
+    return (progress.in_flight, progress.streams) if progress else None
 
 
 def test_one_probe_at_a_time_goes_out_while_the_link_is_down(spool: Spool, directory_store: DirectoryStore) -> None:

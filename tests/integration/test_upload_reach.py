@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
+import struct
 import threading
 from contextlib import closing, suppress
 
@@ -11,8 +13,9 @@ import pytest
 from edge_agent.clock import SystemClock
 from edge_agent.upload import connections
 from edge_agent.upload.connections import CLOSED, ESTABLISHED, HANGS_AFTER, SYN_SENT, Doing
+from edge_agent.upload.link import Link
 from edge_agent.upload.reach import Reach, target_of
-from tests.support.wait import BUSY, until
+from tests.support.wait import promised, until
 
 
 def test_a_host_that_takes_connections_again_is_noticed_within_two_seconds() -> None:
@@ -29,7 +32,7 @@ def test_a_host_that_takes_connections_again_is_noticed_within_two_seconds() -> 
             began = clock.monotonic()
             placeholder.listen(8)
             until(lambda: calls, "the host to be noticed")
-            assert calls[0] - began < 2.0 * BUSY
+            assert calls[0] - began < promised(2)
             reach.rest()
 
 
@@ -124,3 +127,43 @@ def test_the_target_is_what_a_request_would_connect_to(
         monkeypatch.setenv("HTTPS_PROXY", proxy)
         monkeypatch.setenv("NO_PROXY", "inside.example")
     assert target_of(url) == target
+
+
+ATTACH_FILTER = 26  # SO_ATTACH_FILTER, asm-generic/socket.h
+ACCEPT_NOTHING = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET, so many bytes: linux/filter.h
+
+
+def lose_the_way_to(connection: socket.socket) -> None:
+    """Let nothing arrive at *connection* any more: what a gateway does that has forgotten one flow of many."""
+    code = ctypes.create_string_buffer(ACCEPT_NOTHING)
+    program = struct.pack("@HP", 1, ctypes.addressof(code))
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, ATTACH_FILTER, program)
+    except OSError as error:
+        pytest.skip(f"no filter can be put on a socket here: {error}")
+
+
+def test_one_connection_that_lost_its_way_is_broken_off_while_new_ones_stand() -> None:
+    """A gateway forgets one flow, and was never away: that one is broken off at once, and no other."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        address = server.getsockname()
+        link = Link(SystemClock(), threading.Event(), f"http://127.0.0.1:{address[1]}")
+        with (
+            socket.create_connection(address) as lost,
+            server.accept()[0] as there,
+            socket.create_connection(address) as kept,
+            server.accept()[0] as other,
+            link.watching(),
+        ):
+            lose_the_way_to(there)
+            lost.sendall(b"x")
+
+            def is_broken_off() -> bool:
+                link.look()
+                with suppress(BlockingIOError):
+                    return not lost.recv(1, socket.MSG_DONTWAIT)
+                return False
+
+            until(is_broken_off, "the connection to be broken off")
+            kept.sendall(b"still here")
+            assert other.recv(100) == b"still here"

@@ -199,14 +199,19 @@ def spoil(video: Path, how: str) -> None:
             video.unlink()
 
 
-def test_a_file_replaced_between_two_attempts_is_not_mixed_with_the_first(one: OneSegment) -> None:
-    """Parts of the old file are given up with their upload when another file has taken its place."""
-    cut_at(one, 17 * MIB)
+def replace_file(one: OneSegment) -> None:
+    """Let another segment stand under its name."""
     one.body = footage_of(one.size, seed=1)
     one.video.write_bytes(one.body)
     one.video.with_suffix(".json").unlink()
     one.segment = publish(fresh_spool(one.root / "other"), 0, one.body)
     one.spool.write_sidecar(one.video, one.segment)
+
+
+def test_a_file_replaced_between_two_attempts_is_not_mixed_with_the_first(one: OneSegment) -> None:
+    """Parts of the old file are given up with their upload when another file has taken its place."""
+    cut_at(one, 17 * MIB)
+    replace_file(one)
     one.attempt()
     assert one.sent == one.size
     one.assert_stored()
@@ -278,6 +283,13 @@ class BeginsUnheard(StoreBetween):
         raise StoreUnreachable("connection reset", where=self.uri(key))
 
 
+class Refuses(StoreBetween):
+    """Begins none."""
+
+    def create_multipart(self, key: str, **known: object) -> str:
+        raise StoreUnreachable("connection refused", where=self.uri(key))
+
+
 def test_an_upload_of_whose_beginning_nobody_heard_is_gone_on_with(one: OneSegment) -> None:
     """A lost reply, or a kill between the store's reply and the note of it, leaves nothing pending behind."""
     between = StoreBetween(one.store)
@@ -293,13 +305,19 @@ def test_an_upload_that_was_never_begun_is_not_waited_for(one: OneSegment) -> No
     """What the ledger asked for and the store never heard of is begun, beside another agent's that has parts."""
     rival = one.store.create_multipart(one.key)
     one.store.upload_part(one.key, rival, 1, footage_of(FIRST_PART, seed=2))
-
-    class Refuses(StoreBetween):
-        def create_multipart(self, key: str, **known: object) -> str:
-            raise StoreUnreachable("connection refused", where=self.uri(key))
-
     with pytest.raises(StoreUnreachable):
         one.attempt(store=Refuses(one.store))
+    one.attempt()
+    assert one.store.get(one.key).body == one.body
+    assert [pending.upload_id for pending in one.store.list_multiparts()] == [rival]
+
+
+def test_what_another_agent_began_meanwhile_is_left_to_it(one: OneSegment) -> None:
+    """Nobody heard whether an upload was begun, and its file is another one now: none in the store is taken for it."""
+    with pytest.raises(StoreUnreachable):
+        one.attempt(store=Refuses(one.store))
+    rival = one.store.create_multipart(one.key)
+    replace_file(one)
     one.attempt()
     assert one.store.get(one.key).body == one.body
     assert [pending.upload_id for pending in one.store.list_multiparts()] == [rival]
@@ -375,8 +393,14 @@ def test_a_kill_in_the_middle_costs_one_part(tmp_path: Path, s3_store: S3Store) 
     endpoint = s3_store.client.meta.endpoint_url
     command = [sys.executable, one_transfer.__file__, str(one.spool.root), one.video.name, s3_store.name, endpoint]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
     ) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         before = 0
         for line in process.stdout:
@@ -384,6 +408,8 @@ def test_a_kill_in_the_middle_costs_one_part(tmp_path: Path, s3_store: S3Store) 
             if before >= one.size * 6 // 10:
                 process.kill()
                 break
+            process.stdin.write("\n")
+            process.stdin.flush()
     assert process.returncode == -9
     one.attempt()
     assert one.size <= before + one.sent <= one.size + FIRST_PART

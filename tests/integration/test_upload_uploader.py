@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import socket
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,6 +35,7 @@ from edge_agent.upload.ledger import LEDGER_FILE
 from edge_agent.upload.report import Happened, UploadEvent
 from edge_agent.upload.rows import State
 from tests.support.clock import FakeClock
+from tests.support.ports import free_port
 from tests.support.upload import DEVICE, Rig, StoreBetween, body_of, fresh_spool, names_in, publish, videos_in
 
 
@@ -292,9 +292,7 @@ def test_what_is_wrong_with_the_link_is_said_once_and_charged_to_no_file(
 def test_a_dead_endpoint_is_one_error_of_one_line(spool: Spool, aws_environment: None) -> None:
     """run_once says what is wrong with the link and leaves the queue as it was."""
     publish(spool)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    store = S3Store("bucket", endpoint_url=f"http://127.0.0.1:{port}", region="us-east-1")
+    store = S3Store("bucket", endpoint_url=f"http://127.0.0.1:{free_port()}", region="us-east-1")
     with Rig(spool, store) as rig:
         with pytest.raises(EdgeCaptureError) as caught:
             rig.uploader.run_once()

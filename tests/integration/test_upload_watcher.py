@@ -13,7 +13,7 @@ import watchdog.observers
 from edge_agent.durable import move_durably
 from edge_agent.upload.watcher import Watcher
 
-SOON = 20.0  # far beyond what an event takes; only a failing test waits that long
+SOON = 60.0  # far beyond what an event takes; only a failing test waits that long
 
 
 @pytest.fixture

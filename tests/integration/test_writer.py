@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
+import numpy as np
 import pytest
 
 from edge_agent.capture import sink
@@ -19,6 +21,7 @@ from edge_agent.errors import DiskFull, SourceUnsupported, SpoolUnusable, WriteF
 from edge_agent.store.checksum import crc64nvme
 from tests.support.clips import Seen, look, make_clip
 from tests.support.disk import small_disk
+from tests.support.sound import listen
 
 if TYPE_CHECKING:
     from edge_agent.capture.sources.base import VideoPacket
@@ -192,6 +195,36 @@ def test_mjpeg_is_stored_bit_exact(tmp_path: Path) -> None:
     copy(clip, target)
     assert look(target).packets == look(clip).packets
     assert all(packet.startswith(b"\xff\xd8") for packet in look(target).packets)
+
+
+def test_pictures_and_sound_a_tick_apart_are_all_kept(tmp_path: Path) -> None:
+    """A clock finer than the stream's, or than the sound's sample rate, never puts two packets at one time."""
+    clip, target, tick = tmp_path / "clip.mkv", tmp_path / "segment.mp4", Fraction(1, 90_000)
+    with av.open(str(clip), "w") as made:
+        pictures, sounds = made.add_stream("mjpeg", rate=25), made.add_stream("aac", rate=16_000)
+        pictures.width, pictures.height, pictures.pix_fmt = 160, 120, "yuvj420p"
+        for _ in range(10):
+            made.mux(pictures.encode(av.VideoFrame(160, 120, "yuvj420p")))
+            noise = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            noise.rate = 16_000
+            made.mux(sounds.encode(noise))
+        made.mux(pictures.encode(None))
+    target.touch()
+    with av.open(str(clip)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        writer = SegmentWriter(target, video, audio)
+        for number, packet in enumerate(packets_of(container)):
+            packet.dts = packet.pts = number
+            packet.time_base, packet.duration = tick, 0
+            writer.write(packet)
+        container.seek(0)
+        for number, sound in enumerate(packet for packet in container.demux(audio) if packet.size):
+            sound.time_base = tick
+            writer.write_sound(sound, float(number * tick))
+        assert writer.close().frames == 10
+    seen = look(target)
+    assert (seen.packets, len(set(seen.dts))) == (look(clip).packets, 10)
+    assert 1 <= len(listen(target).packets) < 10  # of sound at the same sample, one is kept
 
 
 def test_a_single_frame_lasts_as_long_as_a_frame(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import av
 import yaml
 
+from edge_agent.capture.salvage import salvage
 from edge_agent.segment import Segment
 from edge_agent.spool import Spool
 
@@ -53,7 +54,7 @@ def process(module: str, *arguments: str | Path, **environment: str) -> Iterator
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
                 try:
-                    child.communicate(timeout=30)
+                    child.communicate(timeout=60)
                 except subprocess.TimeoutExpired:
                     child.kill()
 
@@ -68,6 +69,11 @@ def packets_in(video: Path) -> list[bytes]:
     """The encoded pictures, in file order."""
     with av.open(str(video)) as container:
         return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def mend(root: Path) -> None:
+    """Publish the open segment, where a busy machine took longer to stop than it may: as the next start would."""
+    salvage(Spool(root / "spool"), ("color", "object"), "dock7", lambda _: True)
 
 
 def segments_in(directory: Path) -> list[tuple[Path, Segment]]:

@@ -22,6 +22,8 @@ from tests.support.clips import Seen, look
 from tests.support.clock import FakeClock
 from tests.support.wait import until
 
+# How long a machine may stand still, and a stop may take on it, before a test hears of it that is about something else.
+STALL_SECONDS = STOP_SECONDS = 60.0
 FIELDS = ("color", "object")
 YELLOW, BLUE = ClassTag(FIELDS, ("yellow", "box")), ClassTag(FIELDS, ("blue", "crate"))
 
@@ -36,7 +38,7 @@ def job_for(root: Path, source: str, **changes: object) -> CaptureJob:
         tag=YELLOW.as_dict(),
         spool=str(root / "spool"),
         state=str(root / "state"),
-        stall_seconds=5.0,
+        stall_seconds=STALL_SECONDS,
     )
     return replace(job, **changes)  # type: ignore[arg-type]
 
@@ -171,7 +173,8 @@ def capturing(job: CaptureJob, prelude: str = "") -> Iterator[CaptureProcess]:
     root.mkdir(parents=True, exist_ok=True)
     number = len(list(root.glob("capture-*.out")))
     out, err = root / f"capture-{number}.out", root / f"capture-{number}.err"
-    program = ["-c", f"{prelude}\nfrom edge_agent.processes import main; main()"]
+    patient = f"from edge_agent import processes; processes.STOP_SECONDS = {STOP_SECONDS}; processes.main()"
+    program = ["-c", f"{prelude}\n{patient}"]
     with out.open("wb") as out_file, err.open("wb") as err_file:
         process = subprocess.Popen(
             [sys.executable, *program, "capture"], stdin=subprocess.PIPE, stdout=out_file, stderr=err_file

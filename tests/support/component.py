@@ -15,6 +15,7 @@ from typing import Any
 from greengrass import build
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
+STOP_SECONDS = 5.0  # what both nuclei leave a component
 
 
 @dataclass(frozen=True)

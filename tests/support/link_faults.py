@@ -54,9 +54,10 @@ class Delay:
 Fault = Reset | LoseReply | FlipBit | Answer | Portal | Blackhole | Delay
 
 SLOW_DOWN = Answer(503, "SlowDown")
+TOO_MANY = Answer(429, "TooManyRequests")
+INTERNAL_ERROR = Answer(500, "InternalError")
 SKEWED = Answer(403, "RequestTimeTooSkewed")
 EXPIRED = Answer(400, "ExpiredToken")
-NO_SUCH_UPLOAD = Answer(404, "NoSuchUpload")
 
 
 @dataclass(slots=True)

@@ -104,7 +104,7 @@ class FakeNucleus:
         self.path.unlink(missing_ok=True)
         self.drop()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(60)
         self._threads.clear()
 
     def drop(self) -> None:

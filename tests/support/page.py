@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import http.client
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.control import local
 from edge_agent.control.web.job import WebJob
 from edge_agent.control.web.server import serve_on
+from tests.support.asking import Served
 
 JPEG = base64.b64decode(
     "/9j/2wBDAAMCAgICAgMCAgIDAwMDBAYEBAQEBAgGBgUGCQgKCgkICQkKDA8MCgsOCwkJDRENDg8QEBEQCgwSExIQEw8QEBD/2Q=="
@@ -46,44 +45,15 @@ class FakeAgent:
 
 
 @dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass(frozen=True)
-class Site:
+class Site(Served):
     """A page that is being served."""
 
-    port: int
     state: Path
     agent: FakeAgent
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """One request; a *body* that is no bytes goes as JSON; ``host_`` and the like become ``Host``."""
-        sent = {name.rstrip("_").replace("_", "-"): value for name, value in headers.items()}
-        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        if body is not None:
-            sent.setdefault("content-type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request(method, path, content, sent)
-            answer = connection.getresponse()
-            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-        finally:
-            connection.close()
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self.call("GET", path, **headers)
 
 
 def job_for(root: Path, **changes: Any) -> WebJob:

@@ -91,7 +91,7 @@ class Proxy:
     # -- inside its thread -----------------------------------------------------------------------------------------
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     async def _open_server(self) -> None:
         listening = socket.socket()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import socket
 import threading
@@ -30,7 +29,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.segment import SegmentName
 from edge_agent.store import ObjectStore
 from edge_agent.store.directory import DirectoryStore
-from tests.support.page import Answer
+from tests.support.asking import Answer, Served
 
 PRICE = 0.04
 _DECODE = DecodeFacts(mode="all", frames=1, decoded=1, packets=1, packet_errors=0, mended=0, lost=0, truncated=False)
@@ -115,31 +114,15 @@ def decisions(store: ObjectStore, stem: str) -> dict[int, tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class Site:
+class Site(Served):
     """A page that is being served; ``told`` is what the terminal was told."""
 
-    port: int
     told: list[str] = field(default_factory=list)
     lock: Lock | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
-
-    def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """One request; a *body* that is no bytes goes as JSON; ``host_`` and the like become ``Host``."""
-        sent = {name.rstrip("_").replace("_", "-"): value for name, value in headers.items()}
-        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
-        try:
-            connection.request(method, path, content, sent)
-            answer = connection.getresponse()
-            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-        finally:
-            connection.close()
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self.call("GET", path, **headers)
 
     def items(self) -> list[dict[str, Any]]:
         """The lines of all items: a head, packed items, an end."""

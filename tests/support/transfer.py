@@ -107,7 +107,7 @@ def cut_after(count: int, error: Exception) -> Callable[[int], object]:
 
 
 def main(spool: Spool, name: str, bucket: str, endpoint: str) -> None:
-    """Upload one segment, with a line for each MiB that goes."""
+    """Upload one segment, with a line for each MiB that goes; it waits for a line that says to go on."""
     passed = 0
 
     def tell(size: int) -> None:
@@ -116,6 +116,7 @@ def main(spool: Spool, name: str, bucket: str, endpoint: str) -> None:
         if passed % MIB < size:
             sys.stdout.write(f"{passed}\n")
             sys.stdout.flush()
+            sys.stdin.readline()
 
     video = spool.ready / name
     with Ledger(spool.root / LEDGER_FILE) as ledger:

@@ -8,13 +8,22 @@ from collections.abc import Callable
 from typing import TypeVar
 
 BUSY = 5.0
-"""How many times what is promised on a machine of its own may take on one that does other things: for limits of time.
+"""How many times what is promised on a machine of its own may take on one that does other things."""
 
-A promise that is kept, however late, is told from one that is broken; benchmarks and storms assert the promise itself.
-"""
+alone = False
+"""Whether the machine does nothing else: in a storm. Set by tests/conftest.py before any test is imported."""
 
 T = TypeVar("T")
 _never = threading.Event()
+
+
+def promised(seconds: float) -> float:
+    """The limit for what is promised within *seconds*: in a storm no more than that, else BUSY times as long.
+
+    So a promise that is kept, however late, is told from one that is broken. Whichever tests import this run in the
+    storms, wherever they are (Makefile).
+    """
+    return seconds if alone else seconds * BUSY
 
 
 def until(probe: Callable[[], T], what: str, seconds: float = 60.0) -> T:

@@ -34,7 +34,7 @@ class Service:
 
     def __call__(self) -> Grant:
         self.asked += 1
-        assert self.open.wait(10)
+        assert self.open.wait(60)
         if self.error is not None:
             raise self.error
         return Grant(f"key-{self.asked}", "secret", "token", self.clock.now() + timedelta(seconds=self.seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.config_web import parse_listen
+from edge_agent.control import web
 from edge_agent.control.journal import KEPT, Journal
 from edge_agent.control.web import requests
 from edge_agent.control.web.callers import FAILURES, WINDOW_SECONDS, Throttle, host_of, is_known, is_own_origin
@@ -189,6 +191,15 @@ def test_every_route_is_described() -> None:
     hub.close()
     told = set(description(("color", "object"), ("cam1",))["paths"])
     assert {route.path for route in routes} - {"/", "/page.js", "/page.css", "/icon.svg"} == told
+
+
+def test_what_the_page_asks_with_is_described() -> None:
+    """Every parameter that the page's script puts behind a question mark is in the description."""
+    script = (Path(web.__file__).parent / "static" / "page.js").read_text()
+    paths = description(("color", "object"), ("cam1",))["paths"].values()
+    parameters = [parameter for path in paths for parameter in path.get("parameters", ())]
+    told = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
+    assert set(re.findall(r"[?&](\w+)=\$\{", script)) == told
 
 
 DOCUMENT: dict[str, Any] = {

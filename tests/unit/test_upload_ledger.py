@@ -190,6 +190,21 @@ def test_a_ledger_of_a_newer_version_is_moved_aside(path: Path) -> None:
         assert ledger.torn is not None
 
 
+def test_every_commit_is_on_the_disk_when_it_returns(ledger: Ledger) -> None:
+    """The writer's own connection syncs its log at each commit: a power cut takes nothing that was noted."""
+    settings = [ledger._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    assert settings == ["wal", 2]  # 2: FULL; with 1, NORMAL, the log is synced only now and then
+
+
+def test_the_log_keeps_to_the_room_it_was_given(path: Path, ledger: Ledger) -> None:
+    """However much is noted, the log takes no more of the disk than it did at the start: it may be full by now."""
+    log = path.with_name(f"{path.name}-wal")
+    before = log.stat().st_size
+    for number in range(40):
+        discover(ledger, *(f"a_b_{number}_{other}" for other in range(100)))
+    assert log.stat().st_size == before
+
+
 def test_a_second_writer_is_refused_until_the_first_is_gone(path: Path, ledger: Ledger) -> None:
     """Two uploaders never work on one spool at the same time."""
     with pytest.raises(SpoolUnusable, match="another uploader"):

@@ -47,7 +47,7 @@ with LinkWatch(ups.release, SystemClock(), draw=lambda: 0.0) as watch:
     assert watch.watching
     print("watching", flush=True)
     sys.stdin.readline()
-    print("up" if ups.acquire(timeout=10) else "silent", flush=True)
+    print("up" if ups.acquire(timeout=60) else "silent", flush=True)
     sys.stdin.readline()
 """
 

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 OPEN_TIMEOUT = 10.0  # seconds; RTSP over a bad link needs four round trips
-# A connection looked at three times a second costs half of one that wakes us for every packet (docs/benchmarks.md); the
-# camera's kernel and ours keep what comes meanwhile. The writer's fragments are so much shorter than what a crash may
-# cost. Over UDP nobody may rest: Linux grants a socket 208 KiB unless told otherwise (net.core.rmem_max), overhead
-# included, and what comes when that is full is gone.
+# A connection looked at three times a second does not wake us for every packet; the camera's kernel and ours keep what
+# comes meanwhile. The writer's fragments are so much shorter than what a crash may cost. Over UDP nobody may rest:
+# Linux grants a socket 208 KiB unless told otherwise (net.core.rmem_max), overhead included, and what comes when that
+# is full is gone.
 REST_SECONDS = 0.3
 UDP_BUFFER = 1 << 20  # bytes the kernel is asked to hold: a 4K keyframe comes as one burst
 

@@ -14,6 +14,12 @@ _SPAN = {
     "pattern": "^([0-9]{1,4}d)?([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,4}s)?$",
     "description": "ends by itself after that long: 90s, 10m, 1h30m, 2d",
 }
+_NUMBER = {
+    "name": "number",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "of a `picture` event: that picture or the one after it, however old",
+}
 _MOMENT = {"type": ["string", "null"], "format": "date-time"}
 
 
@@ -53,7 +59,7 @@ def _reading(camera: dict[str, Any]) -> dict[str, Any]:
         "/readyz": {"get": _operation("Whether all is well.", {**_ok(_closed(ready)), **_503})},
         "/metrics": {"get": _operation("Prometheus metrics.", _plain("text/plain"))},
         "/snapshot/{camera}.jpg": {
-            "parameters": [camera],
+            "parameters": [camera, _NUMBER],
             "get": _operation("What the camera shows; at most some seconds old.", {**_plain("image/jpeg"), **_404}),
         },
         "/thumbnail/{stem}.jpg": {
