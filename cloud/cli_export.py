@@ -11,6 +11,7 @@ import typer
 
 from cloud.cli_options import Endpoint, Fields, Strict, count, fields_of
 from cloud.labeling.formats.registry import Name, Readable
+from cloud.labeling.words import plain
 
 if TYPE_CHECKING:
     from cloud.dataset.findings import Findings
@@ -132,7 +133,7 @@ def _tell(findings: Findings) -> None:
 def _summary(report: Report, name: Name, findings: Findings) -> None:
     splits = ", ".join(f"{split} {report.pictures[split]}" for split in report.pictures)
     for label, number in sorted(report.labels.items()):
-        typer.echo(f"{number:8}  {label}")
+        typer.echo(f"{number:8}  {plain(label)}")
     typer.echo(
         f"{report.out}: {name}, {count(report.pictures.total(), 'picture')} ({splits}), {report.copied} copied now, "
         f"{count(report.labels.total(), 'label')} of {_classes(len(report.labels))}, "

@@ -99,13 +99,14 @@ def create(
         place = manifest or ""
         if from_job is not None:
             place, settings = job_create.former(service, from_job, settings)
-        with job_create.prepare(name, settings, guide, place, endpoint_url, for_service=to is None) as prepared:
+        sent = to is None and not preview  # what goes nowhere may have its pictures on this machine
+        with job_create.prepare(name, settings, guide, place, endpoint_url, for_service=sent) as prepared:
             _report(prepared.input.findings, strict)
             if to is not None:
                 return _write_tasks(prepared, to, out, images, endpoint_url, strict=strict)
             if preview:
                 return _preview(prepared, images, endpoint_url)
-            made = job_create.planned(prepared, service.region)
+            made = job_create.planned(prepared, *job_create.place(prepared, service))
             if dry_run:
                 return _show_request(prepared, made)
             _start(prepared, made, service, endpoint_url, yes=yes)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cloud.cli_options import Endpoint, Fields, Strict, fields_of
 from cloud.cli_review import Listening, Reviewer
+from cloud.dataset.whole import writing
 from cloud.labeling.checks import Suspicion
 from cloud.labeling.words import counted, quoted
 from edge_agent.clock import SystemClock
@@ -188,18 +189,23 @@ def _judge(judge: Judge, notes: Notes, clean: Path | None, sheets: Path | None) 
         for one in judge.all():
             notes.add(one)
             if manifest is not None and not one.cleaned.left_out:
-                manifest.write(f"{one.clean_line()}\n")
+                manifest([one.clean_line()])
             if report is not None:
-                report.writelines(f"{text}\n" for text in report_lines(one))
+                report(report_lines(one))
 
 
-def _written(path: Path) -> TextIO:
-    """Raises ConfigInvalid."""
-    try:
+@contextmanager
+def _written(path: Path) -> Iterator[Callable[[Iterable[str]], None]]:
+    """What writes lines to *path*. Raises as ``whole.writing``, of this file and of no other."""
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigInvalid(f"cannot be written: {error.strerror}", where=str(path)) from error
+        with path.open("w", encoding="utf-8") as file:
+
+            def put(lines: Iterable[str]) -> None:
+                with writing(path):
+                    file.writelines(f"{line}\n" for line in lines)
+
+            yield put
 
 
 def _draw(judge: Judge, pictures: Pictures, directory: Path, per_class: int) -> None:

@@ -111,6 +111,7 @@ def build(
         rules=_rules(every, total, balance, split, seed),
         twins=settings.judges.duplicate.threshold if drop_twins else None,
         extra=_extra(extra, settings.fields),
+        usual=settings.lines.extra,
         rebase=tuple(Rebase.parse(text, home) for text in rebase or ()),
         class_fields=settings.fields,
     )

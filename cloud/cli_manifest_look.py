@@ -45,7 +45,8 @@ def validate(
 
     Prints each fault with its line and what to do, at most 20 of a kind, and counts all. Several manifests are taken
     for shards of one: a picture that is in two of them is found. --pictures asks for the first bytes of each picture,
-    and for region and CORS of its bucket. Exits with 1 when Ground Truth would refuse the job or some of its lines.
+    and for region and CORS of its bucket. Exits with 1 when Ground Truth would refuse the job or some of its lines;
+    pictures on this machine, which it cannot read, are no fault for other tools, and told.
     """
     from cloud.dataset.validate import Rules
     from cloud.dataset.validate import validate as check
@@ -66,6 +67,8 @@ def validate(
         for line in findings.lines():
             typer.echo(line)
         verdict = "Ground Truth would refuse it" if checked.refused else "Ground Truth would take it"
+        if findings.counts["local_pictures"] and not checked.refused:
+            verdict = "Ground Truth cannot read its pictures; other tools do not mind"
         typer.echo(f"{count(checked.items, 'item')}, {_sum(findings)}: {verdict}")
     findings.raise_if_strict(strict)
     if checked.refused:
@@ -132,7 +135,7 @@ def stats(
     findings, names = Findings(), fields_of(fields)
     with ExitStack() as stack:
         [(path, where)] = _copies(stack, [manifest], endpoint_url)
-        found = collect(_records(path, where, label, names, findings), names)
+        found = collect(_records(path, where, label, names, findings))
         _nothing(found.lines, where, findings)
     if as_json:
         typer.echo(json.dumps({**found.as_json(), **_as_json(findings)}))

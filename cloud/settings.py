@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from cloud.judge.rules import JudgeRules
+from cloud.words import plain
 from edge_agent.errors import ConfigInvalid, NameInvalid
 from edge_agent.segment import DEFAULT_FIELDS, check_fields
 from edge_agent.store import ObjectStore, open_store
@@ -228,10 +229,12 @@ def read_yaml(path: Path, example: str = "config/cloud.yaml") -> dict[str, Any]:
         raise ConfigInvalid("is not UTF-8 text", where=str(path)) from error
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (LookupError, AttributeError) as error:  # all that PyYAML makes of '!!bool x'
+        raise ConfigInvalid("is not YAML: a value is not what its '!!' says", where=str(path)) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that cannot be; nested beyond reason
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        problem = getattr(error, "problem", None) or "malformed"
+        problem = getattr(error, "problem", None) or plain(str(error))
         raise ConfigInvalid(f"is not YAML: {problem}", where=where, fix="check the indentation and quotes") from error
     if document is None:
         return {}
@@ -285,6 +288,8 @@ def _faults(error: ValidationError, origin: str, environ: Mapping[str, str]) -> 
         elif fault["type"] == "missing":
             message = "is missing"
         shown = fault["input"]
+        if isinstance(shown, int) and shown.bit_length() > 256:  # has no decimals when it is large beyond reason
+            shown = None
         if isinstance(shown, str | int | float) and fault["type"] not in ("extra_forbidden", "missing"):
             message = f"{message}, not {ascii(shown)[:80]}"
         lines.append(f"{where}: {'.'.join(path)}: {message}")

@@ -132,6 +132,8 @@ class Heartbeat:
                 said = error.code
                 if not error.retryable:  # somebody else has it now; both make the same bytes
                     return
+            else:
+                said = ""
 
 
 def _log_lost(letter: Letter, error: EdgeCaptureError) -> None:

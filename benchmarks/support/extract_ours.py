@@ -50,9 +50,10 @@ def frames(clip: str, out: str, every: str) -> Told:
     """Sampled frames to plain files, as the pipeline makes them but with no judge, sheet, index or store."""
     _warm()
     from cloud.decode.decoder import Decoder
-    from cloud.decode.encode import file_of, pipelined
+    from cloud.decode.encode import file_of
     from cloud.decode.sample import Sample
     from cloud.extraction import AHEAD, WORKERS
+    from cloud.pipelining import pipelined
     from cloud.settings import PictureSettings, Sampling
 
     cpu, wall, count = time.process_time(), time.perf_counter(), 0

@@ -22,13 +22,15 @@ TWINS = "twins of frames of other videos"
 class Request:
     """What is to be built. ``twins``: from which likeness on a frame of another video is taken out; None: never.
 
-    ``extra`` are keys of settings ``lines.extra``.
+    ``extra`` are keys to add to lines; ``usual`` those of settings ``lines.extra``, for lines that a reviewer brings
+    back.
     """
 
     wanted: Wanted = Wanted()
     rules: Rules = Rules()
     twins: float | None = None
     extra: tuple[str, ...] = ()
+    usual: tuple[str, ...] = ()
     rebase: tuple[Rebase, ...] = ()
     class_fields: tuple[str, ...] = ("color", "object")
 
@@ -45,7 +47,8 @@ def build(store: ObjectStore, request: Request, tally: Tally) -> Composed:
     wanted, rules = request.wanted, request.rules
     uri = store.uri
     looks = request.twins is not None
-    asked = Asked(uri, wanted, rules.every, request.class_fields, request.extra, request.rebase, looks)
+    extra, usual = request.extra, request.usual
+    asked = Asked(uri, wanted, rules.every, request.class_fields, extra, usual, request.rebase, looks)
     needed = [stem for stem in stems if _needs_index(stem, request, decided)]
     read, seen = iter(knowledge(store, needed, decided)), hashlib.sha256()
     settled: list[Settled] = []
@@ -132,6 +135,7 @@ def described(request: Request) -> Mapping[str, object]:
         "seed": rules.seed,
         "twins": request.twins,
         "extra": list(request.extra),
+        "usual": list(request.usual),
         "rebase": [[rule.old, rule.new] for rule in request.rebase],
         "fields": list(request.class_fields),
     }

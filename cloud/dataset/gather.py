@@ -15,7 +15,7 @@ from cloud.dataset.index import VideoIndex
 from cloud.dataset.lines import lines_in
 from cloud.dataset.overrides import Overrides
 from cloud.dataset.select import Wanted
-from cloud.decode.encode import pipelined
+from cloud.pipelining import pipelined
 from edge_agent.errors import ObjectNotFound
 from edge_agent.store import ObjectInfo, ObjectStore, StoredObject
 

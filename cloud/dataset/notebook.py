@@ -121,7 +121,7 @@ class Dataset:
         self.findings = Findings()
         known: dict[str, Origin] = {}
         for record in self._records():
-            frame = Frame(record, origin_of(record, self.class_fields, known), self.pictures)
+            frame = Frame(record, origin_of(record, known), self.pictures)
             if all(wanted(frame) for wanted in self._filters):
                 yield frame
 
@@ -161,7 +161,7 @@ class Dataset:
 
     def stats(self) -> Stats:
         """Counts by class, origin and label, as ``edge-cloud manifest stats`` shows them."""
-        return collect((frame.record for frame in self), self.class_fields)
+        return collect(frame.record for frame in self)
 
     def sheet(self, limit: int = 60, columns: int = 5, tile_width: int = 240) -> SheetImage:
         """The first *limit* frames on one contact sheet, with their boxes. Raises ConfigInvalid when there is none."""
@@ -170,7 +170,10 @@ class Dataset:
         title = unquote(self.location.rstrip("/").rpartition("/")[2]) or "data set"
         records = (frame.record for frame in islice(self, limit))
         look = Look(tile_width=tile_width, columns=columns, per_page=limit)
-        found = list(pages(records, self.pictures, title, self.findings, look))
+        wrong = Findings()
+        found = list(pages(records, self.pictures, title, wrong, look))
+        for finding in wrong:  # reading the lines has begun the data set's own anew
+            self.findings.add(finding)
         if not found:
             raise ConfigInvalid("has no such frame", where=self.location)
         return SheetImage(found[0].jpeg)

@@ -11,7 +11,7 @@ the name is another, they say nothing any more, and are kept until somebody deci
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -73,10 +73,18 @@ def load(store: ObjectStore, stem: str, video: str) -> Overrides:
     return found if found is not None and found.video == video else Overrides(video=video)
 
 
-def decide(store: ObjectStore, stem: str, video: str, changes: Mapping[int, Decision | None]) -> Overrides:
+def decide(
+    store: ObjectStore,
+    stem: str,
+    video: str,
+    changes: Mapping[int, Decision | None],
+    current: Callable[[], bool] = lambda: True,
+) -> Overrides:
     """Write *changes* (None takes a decision back) over what others decided meanwhile; what then stands.
 
-    Raises ObjectConflict when the file is damaged, PreconditionFailed when others kept winning the race.
+    *current* is asked before decisions on another version are replaced: whether *video* is still the one there is.
+    Raises ObjectConflict when it is not, and when the file is damaged, PreconditionFailed when others kept winning the
+    race.
     """
     key = key_of(stem)
     for _ in range(_ATTEMPTS):
@@ -85,6 +93,9 @@ def decide(store: ObjectStore, stem: str, video: str, changes: Mapping[int, Deci
         except ObjectNotFound:
             found = None
         before = _parse(found.body, store.uri(key)) if found else Overrides(video=video)
+        if before.video != video and not current():
+            what = "holds decisions on a newer version of the video than the one shown, and is left as it is"
+            raise ObjectConflict(what, where=store.uri(key), fix="start the review again, and decide anew")
         former = before.decisions if before.video == video else {}
         merged = {**former, **changes}
         after = Overrides(video=video, decisions={index: word for index, word in merged.items() if word is not None})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import stat
 import struct
 import threading
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -21,14 +22,16 @@ MAX_BYTES = 256_000_000
 
 HEAD = 65_536  # bytes: a header lies in them unless a large preview or profile stands before it
 THREADS = 8  # at once against one bucket; its client keeps ten connections
+AHEAD = 8 * THREADS  # asked for before the first answer is used: memory does not grow with the manifest
 _PNG = b"\x89PNG\r\n\x1a\n"
+_TYPES = {b"\xff\xd8\xff": "image/jpeg", _PNG: "image/png", b"GIF8": "image/gif", b"BM": "image/bmp"}
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a picture's first bytes say of it: pixels, and ``size`` in bytes of the whole."""
 
-    kind: Literal["jpeg", "png"]
+    kind: Literal["jpeg", "png", "other"]
     width: int
     height: int
     size: int
@@ -47,6 +50,7 @@ class Pictures:
     endpoint_url: str | None = None
     _stores: dict[str, S3Store] = field(default_factory=dict)
     _closed: dict[str, EdgeCaptureError] = field(default_factory=dict)
+    _answered: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def close(self) -> None:
@@ -58,16 +62,16 @@ class Pictures:
     def local(self, source: str) -> Path | None:
         """The local file that *source* is to be read from; None when it is an object in a bucket."""
         parts = split_uri(source)
-        name = unquote(parts.path) if parts.scheme in ("file", "") else parts.path
+        name = unquote(parts.path) if parts.scheme == "file" else parts.path
         tails = [part for part in name.split("/") if part]
-        if self.images is not None and ".." not in tails and "\0" not in name:
+        if self.images is not None and ".." not in tails:
             for start in range(len(tails)):
-                if _is_file(found := self.images.joinpath(*tails[start:])):
+                if is_file(found := self.images.joinpath(*tails[start:])):
                     return found
         if parts.scheme == "file":
             return Path(name)
-        if parts.scheme == "" and self.base is not None and ".." not in tails:
-            return self.base / name.lstrip("/")
+        if parts.scheme == "" and self.base is not None:
+            return self.base / name
         return None
 
     def read(self, source: str) -> bytes:
@@ -101,15 +105,25 @@ class Pictures:
         bucket, key = parts.netloc, source.partition("://")[2].partition("/")[2]
         if parts.scheme != "s3" or not bucket or not key:
             raise ConfigInvalid("is no s3://bucket/key and no file", where=source, fix="say where it is: --images DIR")
+        with self.asking(source, bucket):
+            return self._ranged(source, bucket, key, limit)
+
+    @contextmanager
+    def asking(self, source: str, bucket: str) -> Generator[None, None, None]:
+        """What is read of *bucket* while the block lasts. Raises ObjectNotFound where ``images`` is to do without it.
+
+        A bucket that has answered before is one that is only away for a while: that is an error, as without ``images``.
+        """
         if (known := self._closed.get(bucket)) is not None:
             raise self._elsewhere(source, known)
         try:
-            return self._ranged(source, bucket, key, limit)
+            yield
         except EdgeCaptureError as error:
-            if self.images is None or error.scope is not Scope.LINK:
+            if self.images is None or error.scope is not Scope.LINK or bucket in self._answered:
                 raise
             self._closed[bucket] = error  # the directory is what is looked at; a second question would only take time
             raise self._elsewhere(source, error) from error
+        self._answered.add(bucket)
 
     def _elsewhere(self, source: str, error: EdgeCaptureError) -> ObjectNotFound:
         return ObjectNotFound(f"is not in {self.images}, and its bucket cannot be read: {error.what}", where=source)
@@ -135,7 +149,8 @@ class Pictures:
             return self._stores[bucket]
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether a file is there that this user may look at; never an error."""
     try:
         return path.is_file()
     except OSError:  # a name longer than any there can be, a directory that may not be looked into
@@ -156,6 +171,13 @@ def _from_file(path: Path, limit: int) -> tuple[bytes, int]:
         raise ObjectConflict(f"cannot be read: {error}", where=where) from error
 
 
+def media_type(picture: bytes) -> str | None:
+    """What *picture* is by its first bytes, if a browser may be shown it; None for anything else (SVG has scripts)."""
+    if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
+        return "image/webp"
+    return next((name for head, name in _TYPES.items() if picture.startswith(head)), None)
+
+
 def header_of(data: bytes, size: int) -> Header | None:
     """What the first bytes *data* of a picture of *size* bytes say; None when they are no JPEG's or PNG's. Pure."""
     if data.startswith(_PNG):
@@ -172,3 +194,33 @@ def header_of(data: bytes, size: int) -> Header | None:
     except (ValueError, KeyError):  # KeyError: it ends before it says its colours
         return None
     return Header("jpeg", width, height, size)
+
+
+def shown_header_of(picture: bytes) -> Header | None:
+    """As :func:`header_of`, and of what a browser shows besides, though no labelling service takes it. Pure."""
+    try:
+        match media_type(picture):
+            case "image/gif":
+                width, height = struct.unpack_from("<HH", picture, 6)
+            case "image/bmp":
+                old = struct.unpack_from("<I", picture, 14) == (12,)  # of OS/2, with two bytes a number
+                width, height = map(abs, struct.unpack_from("<HH" if old else "<ii", picture, 18))
+            case "image/webp":
+                width, height = _webp_size(picture)
+            case _:
+                return header_of(picture, len(picture))
+    except struct.error:  # it ends before it says so
+        return None
+    return Header("other", width, height, len(picture)) if width and height else None
+
+
+def _webp_size(picture: bytes) -> tuple[int, int]:
+    """Of the three kinds there are: https://developers.google.com/speed/webp/docs/riff_container."""
+    if picture[12:16] == b"VP8X":
+        width, more, height, most = struct.unpack_from("<HBHB", picture, 24)
+        return width + (more << 16) + 1, height + (most << 16) + 1
+    if picture[12:16] == b"VP8L":
+        (bits,) = struct.unpack_from("<I", picture, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", picture, 26)
+    return width & 0x3FFF, height & 0x3FFF

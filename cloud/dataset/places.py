@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
+import shutil
 from dataclasses import dataclass
+from filecmp import cmp
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Protocol
 from urllib.parse import unquote
 
 from cloud.dataset.layout import MANIFEST_SUFFIX
-from edge_agent.errors import ConfigInvalid, ObjectNotFound
+from cloud.dataset.whole import whole, writing
+from edge_agent.errors import ConfigInvalid, ObjectConflict, ObjectExists, ObjectNotFound
 from edge_agent.store import ObjectStore, open_store
-from edge_agent.store.files import fsync_directory
 from edge_agent.store.uri import split_uri
-
-_BLOCK = 1 << 20
 
 
 class Place(Protocol):
@@ -31,6 +29,12 @@ class Place(Protocol):
     def write(self, name: str, file: Path, content_type: str) -> None:
         """Put the bytes of *file* there under *name*, replacing what was there."""
 
+    def write_new(self, name: str, file: Path, content_type: str) -> bool:
+        """Put the bytes of *file* there under *name*; False when these very bytes stand there.
+
+        Raises ObjectConflict, never overwriting, when others do.
+        """
+
     def delete(self, name: str) -> None:
         """Remove *name*; it is no error if it is not there."""
 
@@ -39,19 +43,32 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")  # fits e
 
 
 def place_at(out: str, endpoint_url: str | None = None) -> tuple[Place, str]:
-    """The folder of *out*, ``s3://bucket/key``, ``file://…`` or a path, and the name there without ``.manifest``.
+    """The folder of *out*, as :func:`folder_of` has it, and a data set's name there: *out* without ``.manifest``.
+
+    Raises ConfigInvalid, also when a local folder is not there.
+    """
+    place, name = folder_of(out, endpoint_url)
+    if isinstance(place, LocalFolder) and not place.directory.is_dir():
+        raise ConfigInvalid("no such directory", where=str(place.directory), fix="make it, or choose another --out")
+    return place, check_name(name.removesuffix(MANIFEST_SUFFIX))
+
+
+def folder_of(location: str, endpoint_url: str | None = None) -> tuple[Place, str]:
+    """The folder of *location*, ``s3://bucket/key``, ``file://…`` or a path, and the name there.
 
     Raises ConfigInvalid.
     """
-    parts = split_uri(out)
+    parts = split_uri(location)
     if parts.scheme == "s3":
-        folder, _, last = parts.path.lstrip("/").rpartition("/")
-        store = open_store(f"s3://{parts.netloc}", endpoint_url=endpoint_url)
-        return StoreFolder(store, folder and f"{folder}/"), check_name(last.removesuffix(MANIFEST_SUFFIX))
-    path = Path(unquote(parts.path) if parts.scheme == "file" else out).expanduser()
-    if not path.parent.is_dir():
-        raise ConfigInvalid("no such directory", where=str(path.parent), fix="make it, or choose another --out")
-    return LocalFolder(path.parent), check_name(path.name.removesuffix(MANIFEST_SUFFIX))
+        folder, slash, name = parts.path.lstrip("/").rpartition("/")
+        if not parts.netloc or not name:
+            raise ConfigInvalid("names no object", where=location, fix="write s3://bucket/key")
+        return StoreFolder(open_store(f"s3://{parts.netloc}", endpoint_url=endpoint_url), folder + slash), name
+    path = Path(unquote(parts.path) if parts.scheme == "file" else location).expanduser()
+    if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost") or not path.name:
+        fix = "write s3://bucket/key, file:///directory/file or a path"
+        raise ConfigInvalid("names no file", where=location, fix=fix)
+    return LocalFolder(path.parent), path.name
 
 
 def check_name(name: str) -> str:
@@ -82,13 +99,22 @@ class StoreFolder:
     def write(self, name: str, file: Path, content_type: str) -> None:
         self.store.put(self.prefix + name, file, content_type=content_type)
 
+    def write_new(self, name: str, file: Path, content_type: str) -> bool:
+        try:
+            self.store.put_if_absent(self.prefix + name, file, content_type=content_type)
+        except ObjectExists as error:
+            with self.store.checkout(self.prefix + name) as there:
+                _check_same(file, there, self.address(name), error)
+            return False
+        return True
+
     def delete(self, name: str) -> None:
         self.store.delete(self.prefix + name)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """An existing directory of this machine. Raises ConfigInvalid when it cannot be read or written."""
+    """A directory of this machine. Raises ConfigInvalid when it cannot be read or written, DiskFull, WriteFailed."""
 
     directory: Path
 
@@ -101,40 +127,31 @@ class LocalFolder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._refused(name, error) from error
+            raise ConfigInvalid(f"cannot be read: {error.strerror}", where=self.address(name)) from error
 
     def write(self, name: str, file: Path, content_type: str) -> None:  # noqa: ARG002
+        self._put(name, file, absent=False)
+
+    def write_new(self, name: str, file: Path, content_type: str) -> bool:  # noqa: ARG002
         try:
-            with NamedTemporaryFile(dir=self.directory, prefix=".", suffix=".part", delete=False) as scratch:
-                try:
-                    with file.open("rb") as given:
-                        while block := given.read(_BLOCK):
-                            scratch.write(block)
-                    scratch.flush()
-                    os.fchmod(scratch.fileno(), 0o666 & ~_umask())
-                    os.fsync(scratch.fileno())
-                    Path(scratch.name).replace(self.directory / name)
-                except BaseException:
-                    Path(scratch.name).unlink(missing_ok=True)
-                    raise
-            fsync_directory(self.directory)
-        except OSError as error:
-            raise self._refused(name, error) from error
+            self._put(name, file, absent=True)
+        except ObjectExists as error:
+            with writing(self.address(name)):
+                _check_same(file, self.directory / name, self.address(name), error)
+            return False
+        return True
 
     def delete(self, name: str) -> None:
-        try:
+        with writing(self.address(name)):
             (self.directory / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise self._refused(name, error) from error
 
-    def _refused(self, name: str, error: OSError) -> ConfigInvalid:
-        return ConfigInvalid(
-            f"cannot be read or written: {error.strerror}", where=self.address(name), fix="choose another --out"
-        )
+    def _put(self, name: str, file: Path, *, absent: bool) -> None:
+        with whole(self.directory / name, absent=absent) as made, file.open("rb") as given:
+            shutil.copyfileobj(given, made)
 
 
-def _umask() -> int:
-    """What a new file of this process must not allow. A scratch file is private, what it becomes is not."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def _check_same(file: Path, there: Path, address: str, error: ObjectExists) -> None:
+    """Raise ObjectConflict unless *there* has the bytes of *file*."""
+    if not cmp(file, there, shallow=False):
+        fix = "name another place: nothing is overwritten"
+        raise ObjectConflict("holds something else", where=address, fix=fix) from error

@@ -24,13 +24,17 @@ _ANEW = "process the video again"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of every video. ``uri`` of a key is where its object stands; ``extra`` keys are added to lines."""
+    """What is asked of every video. ``uri`` of a key is where its object stands; ``extra`` keys are added to lines.
+
+    ``usual`` are those of settings ``lines.extra``, which lines have since they were extracted.
+    """
 
     uri: Callable[[str], str]
     wanted: Wanted
     every: int
     class_fields: Sequence[str]
     extra: Sequence[str] = ()
+    usual: Sequence[str] = ()
     rebase: Sequence[Rebase] = ()
     looks: bool = False
 
@@ -99,8 +103,8 @@ def _restored(index: VideoIndex, decisions: Mapping[int, Decision], listed: set[
     """The lines of frames that a reviewer kept though they were rejected."""
     for frame in index.frames:
         if frame.verdict == "rejected" and frame.index not in listed and _said(decisions, frame.index, "keep"):
-            fields = {REFERENCE: asked.uri(frame.key), **index.segment.class_}
-            fields = dict(rebased(fields, asked.rebase))
+            extra = extras_of(index.segment, frame, asked.usual)
+            fields = rebased({REFERENCE: asked.uri(frame.key), **index.segment.class_, **extra}, asked.rebase)
             yield entry_of(fields, text_of(fields), asked.class_fields)
 
 

@@ -1,7 +1,8 @@
 """A manifest's lines become files: shards of what a labelling job takes, and a report that makes them one data set.
 
 The report goes first and comes last: where it stands, all files it names are there with the bytes it says. What an
-earlier build left over is deleted, and nothing else.
+earlier build left over is deleted, and nothing else; ``NAME.unfinished.json`` names it while the report does not, so
+that the next build deletes what one that was cut short could not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from cloud.dataset.manifest import CONTENT_TYPE
 from cloud.dataset.places import Place
 from cloud.dataset.validate_rules import MAX_ITEMS
 
-REPORT_SUFFIX = ".report.json"
+REPORT_SUFFIX, NOTE_SUFFIX = ".report.json", ".unfinished.json"
 
 
 class ShardFacts(BaseModel):
@@ -35,6 +36,12 @@ class ShardFacts(BaseModel):
     name: str
     lines: int
     sha256: str
+
+
+class _Note(BaseModel):
+    """The files that may be there when a build is cut short, its own and those of earlier ones."""
+
+    files: tuple[str, ...]
 
 
 class BuildReport(BaseModel):
@@ -108,26 +115,40 @@ def publish(
         facts = write(directory, label.name, lines)
         tally.findings.raise_if_strict(strict)
         report = _report(composed, label, tally, facts)
-        last = f"{label.name}{REPORT_SUFFIX}"
-        former = _files(place.read(last))
+        last, note = f"{label.name}{REPORT_SUFFIX}", f"{label.name}{NOTE_SUFFIX}"
+        made = {fact.name for fact in facts}
+        may_stand = made | _reported(place.read(last)) | _noted(place.read(note))
+        (directory / note).write_text(_Note(files=tuple(sorted(may_stand))).model_dump_json())
+        place.write(note, directory / note, JSON)
         place.delete(last)
         for fact in facts:
             place.write(fact.name, directory / fact.name, CONTENT_TYPE)
-        for stale in sorted(former - {fact.name for fact in facts}):
+        for stale in sorted(may_stand - made):
             place.delete(stale)
         (directory / last).write_bytes(report.to_json())
         place.write(last, directory / last, JSON)
+        place.delete(note)
     return report
 
 
-def _files(document: bytes | None) -> set[str]:
+def _reported(document: bytes | None) -> set[str]:
     """The files of an earlier build; none when its report cannot be read: nothing is deleted that may be another's."""
-    if document is None:
-        return set()
     try:
-        names = {fact.name for fact in BuildReport.model_validate_json(document).files}
+        found = BuildReport.model_validate_json(document or b"").files
     except ValidationError:
         return set()
+    return _usable(fact.name for fact in found)
+
+
+def _noted(document: bytes | None) -> set[str]:
+    """The files that builds which were cut short may have left; as :func:`_reported`."""
+    try:
+        return _usable(_Note.model_validate_json(document or b"").files)
+    except ValidationError:
+        return set()
+
+
+def _usable(names: Iterable[str]) -> set[str]:
     return {name for name in names if "/" not in name and name.endswith(MANIFEST_SUFFIX)}
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cloud.dataset.entries import place, take_of
 from cloud.dataset.lines import frame_of
 from cloud.labeling.labels import Box, Example
 from cloud.labeling.output import Record, State
-from edge_agent.errors import NameInvalid
-from edge_agent.segment import DEFAULT_FIELDS, SegmentName
 
 GRID = 48  # cells a side of the map of boxes: finer than what a sheet of paper shows
 SIZES = 50  # steps of 2 % of the picture's side
@@ -22,7 +21,10 @@ REST = "(others)"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a line and the name of its picture tell of where it is from; ``NOT_KNOWN`` where neither does."""
+    """What a line and the name of its picture tell of where it is from; ``NOT_KNOWN`` where neither does.
+
+    ``camera`` is ``<device>/<camera>`` where the device is known: two may both have a ``cam1``.
+    """
 
     tag: str
     video: str
@@ -124,16 +126,16 @@ class Stats:
         }
 
 
-def collect(records: Iterable[Record], fields: Sequence[str] = DEFAULT_FIELDS) -> Stats:
-    """The counts of all *records*; *fields* are the class fields of the project."""
+def collect(records: Iterable[Record]) -> Stats:
+    """The counts of all *records*."""
     stats = Stats()
     known: dict[str, Origin] = {}
     for record in records:
-        stats.add(record, origin_of(record, fields, known))
+        stats.add(record, origin_of(record, known))
     return stats
 
 
-def origin_of(record: Record, fields: Sequence[str], known: dict[str, Origin]) -> Origin:
+def origin_of(record: Record, known: dict[str, Origin]) -> Origin:
     """Where the picture of *record* is from: the line's own keys first, then its name. *known* spares parsing twice."""
     line = record.line
     frame = frame_of(line.source)
@@ -141,35 +143,33 @@ def origin_of(record: Record, fields: Sequence[str], known: dict[str, Origin]) -
     if stem not in known:
         if len(known) > _DIFFERENT:
             known.clear()
-        known[stem] = _named(stem, fields)
+        known[stem] = _named(stem)
     named = known[stem]
 
     def told(key: str, other: str) -> str:
         found = line.fields.get(key)
         return found if isinstance(found, str) and found else other
 
-    day = told("captured", named.day)
+    day, device, camera = told("captured", named.day), told("device", named.device), told("camera", named.camera)
+    if NOT_KNOWN not in (device, camera):
+        camera = place(device, camera)
     return Origin(
         tag="_".join(record.example.tag.values()) or named.tag,
         video=named.video,
-        camera=told("camera", named.camera),
-        device=told("device", named.device),
+        camera=camera,
+        device=device,
         day=day[:10] if day != NOT_KNOWN else day,
         split=told("split", NOT_KNOWN),
     )
 
 
-def _named(stem: str, fields: Sequence[str]) -> Origin:
-    """What the name of a video tells."""
-    tag, camera, device, day = NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN
-    try:
-        name = SegmentName.parse(stem, fields)
-    except NameInvalid:
-        return Origin(tag, stem or NO_VIDEO, camera, device, day, NOT_KNOWN)
-    take = name.made_by
-    if take is not None:
-        camera, device, day = take.camera, take.device, take.start.date().isoformat()
-    return Origin(str(name.tag), stem, camera, device, day, NOT_KNOWN)
+def _named(stem: str) -> Origin:
+    """What the name of a video tells, whatever class fields there are; its camera without the device."""
+    take = take_of(stem)
+    camera, device, day = (
+        (take.camera, take.device, take.start.date().isoformat()) if take else (NOT_KNOWN, NOT_KNOWN, NOT_KNOWN)
+    )
+    return Origin(stem.rpartition("_")[0] or NOT_KNOWN, stem or NO_VIDEO, camera, device, day, NOT_KNOWN)
 
 
 def median(histogram: Sequence[int]) -> float | None:

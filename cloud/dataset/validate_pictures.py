@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
 from cloud.dataset.lines import Line
-from cloud.dataset.pictures import THREADS, Header, Pictures
+from cloud.dataset.pictures import AHEAD, THREADS, Header, Pictures
 from cloud.dataset.validate_rules import Fault
+from cloud.pipelining import pipelined
 from edge_agent.errors import (
     ConfigInvalid,
     ContainerMissing,
@@ -22,32 +20,11 @@ from edge_agent.errors import (
 from edge_agent.store.s3_errors import code_of, translated
 
 MAX_PICTURE = 40_000_000  # bytes, of a picture to be labelled
-_AHEAD = 8 * THREADS  # asked for before the first answer is used: memory does not grow with the manifest
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def in_turn(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
-    """*work* on all *items*, several at once, results in the order of the items. An error of *work* ends it."""
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pictures")
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) >= _AHEAD:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def check_pictures(lines: Iterable[Line], pictures: Pictures) -> Iterator[tuple[Line, list[Fault]]]:
     """What is wrong with the picture of each line. Raises what keeps the whole store from being read."""
-    return in_turn(lambda line: look(line, pictures), lines)
+    return pipelined(lines, lambda line: look(line, pictures), workers=THREADS, ahead=AHEAD)
 
 
 def look(line: Line, pictures: Pictures) -> list[Fault]:

@@ -154,20 +154,18 @@ class LineRules:
         yield from self._places[place]
 
     def _place_faults(self, place: str, number: int) -> Iterator[Fault]:
-        region = "" if place == "files" else (self.region(place) if self.region else None)
+        region = self.region(place) if self.region and place != "files" else None
         if place != "files" and not _BUCKET.fullmatch(place):
             yield "bad_bucket", f"{_shown(place)} is no bucket name", "correct it"
         if self._first is None:
             self._first = place, number, region or ""
             return
         first, where, home = self._first
-        if region is None or "files" in (place, first):
+        if not region or not home:
             fix = "job, data and manifest must be in one region: --pictures asks S3"
             yield "mixed_buckets", f"is in {_shown(place)}, line {where} in {_shown(first)}", fix
         elif region != home:
-            what = (
-                f"is in {_shown(place)} in {region}, line {where} in {_shown(first)} in {home or 'an unknown region'}"
-            )
+            what = f"is in {_shown(place)} in {region}, line {where} in {_shown(first)} in {home}"
             yield "mixed_regions", what, "make a manifest for each region, or copy the pictures"
 
 

@@ -34,7 +34,7 @@ class Judges:
         self._latest: tuple[int, list[Box]] | None = None
 
     def look(self, sample: Sample) -> Scores:
-        """Take the next sample; the scores that can be told from it alone. Its picture is not touched for nobody."""
+        """Take the next sample; the scores that can be told from it alone. Without judges no picture is made."""
         self._seen += 1
         if not self._names:
             self._latest = (sample.index, [])

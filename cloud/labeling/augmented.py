@@ -50,7 +50,7 @@ def _stands(example: Example, attribute: str, fields: Mapping[str, Any]) -> bool
     record = parse(line, choice, Findings(), ())
     if record.state is not State.LABELLED:
         return example.boxes is None and example.labels is None
-    return (record.example.boxes, record.example.labels) == (example.boxes, example.labels)
+    return not record.dropped and (record.example.boxes, record.example.labels) == (example.boxes, example.labels)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cloud.labeling.formats.base import clipped
 from cloud.labeling.labels import Box, Example
 from cloud.labeling.overlap import iou
 from cloud.labeling.words import quoted
@@ -135,8 +136,9 @@ def _alone(number: int, box: Box, example: Example, usual: Mapping[str, Usual]) 
         over = max(-box.left, -box.top, box.left + box.width - width, box.top + box.height - height)
         if over > OUTSIDE:
             yield number, Suspicion.OUTSIDE, f"{size} leaves the picture by {over:g} pixels"
-        if box.width * box.height >= WHOLE * width * height:
-            yield number, Suspicion.WHOLE, f"{size} is the whole picture of {width}x{height}"
+        inside = clipped(box, width, height)
+        if inside is not None and inside.width * inside.height >= WHOLE * width * height:
+            yield number, Suspicion.WHOLE, f"{size} covers the whole picture of {width}x{height}"
     if not tiny and box.label in usual and not at_edge(box, example):
         score = usual[box.label].score(box)
         if score > OUTLIER:

@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cloud.dataset.findings import Finding, Findings
+from cloud.dataset.pictures import Pictures as Reader
+from cloud.dataset.whole import refused
 from cloud.labeling.export_ledger import FILE as LEDGER
 from cloud.labeling.export_ledger import Copy, Ledger
 from cloud.labeling.export_pictures import Mode, Pictures
@@ -32,7 +34,7 @@ from cloud.labeling.export_plan import Chosen, Source, fitted, sorted_out
 from cloud.labeling.formats import sidecar
 from cloud.labeling.formats.base import Entry, Format, Writer
 from cloud.labeling.output import Record
-from edge_agent.errors import ConfigInvalid, DiskFull, EdgeCaptureError, Scope, WriteFailed
+from edge_agent.errors import ConfigInvalid, EdgeCaptureError, Scope, WriteFailed
 
 CHECKSUMS = "checksums.sha256"
 THREADS = 16  # copying waits: for S3 about 50 ms a picture, whatever its size
@@ -52,7 +54,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an export goes and how pictures get there; see :class:`Pictures` for the last two."""
+    """Where an export goes and how pictures get there. *nearby* is looked into before a picture's own place."""
 
     out: Path
     mode: Mode = "copy"
@@ -79,16 +81,17 @@ def export(
     Findings: those of ``output.read_labels``, ``export_plan.sorted_out`` and ``fitted``; ``duplicate_line``,
     ``picture_missing``, ``picture_refused`` (dropped), ``wrong_size``. With *strict* any of them keeps the export from
     being finished: FindingsPresent. Raises ConfigInvalid when ``out`` is there already or nothing is left to export,
-    DiskFull, WriteFailed, and what a store raises when it cannot be reached; then the next run goes on from here.
+    as ``whole.refused``, and what a store raises when it cannot be reached; then the next run goes on from here.
     """
     check_free(target.out)
     report = Report(target.out)
     with _errors(target.out), _working(target.partial) as data, Ledger(target.partial) as ledger:
         _sweep(data, ledger)
         base = source.path.absolute().parent
-        pictures = Pictures(data, target.mode, ledger, target.nearby, target.endpoint_url, base)
+        reader = Reader(target.nearby, base, target.endpoint_url)
+        pictures = Pictures(data, target.mode, ledger, reader)
         job = _Job(source, form, chosen, pictures, findings, report)
-        with closing(pictures), form.write(data, chosen.plan) as writer, (data / sidecar.FILE).open("wb") as origins:
+        with closing(reader), form.write(data, chosen.plan) as writer, (data / sidecar.FILE).open("wb") as origins:
             job.run(writer, origins, progress)
         report.copied = pictures.copied
         findings.raise_if_strict(strict)
@@ -246,15 +249,12 @@ def _digest(path: Path) -> str:
 @contextmanager
 def _errors(out: Path) -> Iterator[None]:
     """Raise what the operating system refuses as one of ours."""
-    import errno
     import sqlite3
 
     try:
         yield
     except OSError as error:
-        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else WriteFailed
-        where = str(error.filename or out)
-        raise kind(f"cannot be written: {error.strerror}", where=where, fix="mend that and run it again") from error
+        raise refused(error, error.filename or out) from error
     except sqlite3.Error as error:
         where = str(out.with_name(f".{out.name}.partial") / LEDGER)
         raise WriteFailed(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cloud.dataset.findings import Finding, Findings
+from cloud.dataset.pictures import is_file
+from cloud.dataset.whole import whole
 from cloud.labeling.augmented import to_line
 from cloud.labeling.formats.base import Format, Found, bad_class, bad_picture, in_pixels
-from cloud.labeling.formats.sidecar import Origin, Origins, origins, restored
-from cloud.labeling.labels import Example
-from cloud.labeling.words import quoted
-from edge_agent.errors import ConfigInvalid, WriteFailed
+from cloud.labeling.formats.sidecar import Origin, origins, restored
+from cloud.labeling.labels import Box, Example, ImageLabel
+from cloud.labeling.shapes import FAR
+from cloud.words import quoted
+from edge_agent.errors import ConfigInvalid, ObjectExists
 
 ATTRIBUTE = "labels"
 """The label attribute of lines that were made of files without a sidecar, unless another is wished."""
@@ -46,8 +50,8 @@ def read_back(
     """Every example of the data set *path* in the format *form*.
 
     *base* is what the pictures' names are put behind to make their URIs; else they are files of the data set.
-    Findings: those of the format's reader, ``class_refused``, ``size_unknown``, ``unknown_picture`` (dropped),
-    ``bad_sidecar``. Raises ConfigInvalid.
+    Findings: those of the format's reader, ``class_refused``, ``bad_box``, ``bad_image``, ``size_unknown``,
+    ``duplicate_line`` (dropped), ``bad_sidecar``. Raises ConfigInvalid.
     """
     if form.read is None:
         raise ConfigInvalid(f"{form.name} cannot be imported", fix="import coco, yolo, voc, cvat or label-studio")
@@ -55,55 +59,85 @@ def read_back(
         raise ConfigInvalid("is not there", where=str(path), fix=f"name the {form.name} data set")
     root = path if path.is_dir() else path.parent
     sidecars = root if (root / "sources.jsonl").is_file() else root.parent
-    with origins(sidecars, findings) as known:
+    seen: set[str] = set()
+    with _reading(path), origins(sidecars, findings) as known:
         for found in form.read(path, findings):
             if why := bad_picture(found.picture):
                 what = f"the picture {quoted(found.picture)} {why}"
                 findings.add(Finding("bad_image", found.where, found.line, what, "rename it", dropped=True))
                 continue
-            example = _cleaned(found, findings)
-            made = _restored(form, replace(found, example=example), known, findings)
-            if made is None:
+            origin = known.of(found.picture)
+            example = _in_pixels(form, found, origin, findings)
+            if example is None:
                 continue
-            example, origin = made
-            if origin is None:
+            example = cleaned(replace(found, example=example), findings)
+            if origin is not None:
+                example = restored(example, origin)
+            else:
                 example = replace(example, source=source_of(found, root, base), extra=_split(example))
+            if example.source in seen:
+                what, fix = f"{quoted(example.source)} comes a second time", "the first is kept"
+                findings.add(Finding("duplicate_line", found.where, found.line, what, fix, dropped=True))
+                continue
+            seen.add(example.source)
             name = attribute or (origin.attribute if origin is not None else None) or ATTRIBUTE
             yield Imported(example, name, origin, found)
 
 
-def _restored(form: Format, found: Found, known: Origins, findings: Findings) -> tuple[Example, Origin | None] | None:
-    example, origin = found.example, known.of(found.picture)
-    if form.fractions and example.boxes is not None:
-        size = example.width, example.height
-        if None in size and origin is not None:
-            size = origin.example.width, origin.example.height
-        if size[0] is not None and size[1] is not None:
-            example = in_pixels(example, size[0], size[1])
-        elif example.boxes:
-            what = f"the picture {quoted(found.picture)}, and so its size, is not known"
-            findings.add(Finding("size_unknown", found.where, found.line, what, "put it there", dropped=True))
-            return None
-    return (restored(example, origin), origin) if origin is not None else (example, None)
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise as one of ours what the operating system refuses while *path* is read, however deep below it."""
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or path)
+        raise ConfigInvalid(f"cannot be read: {error.strerror}", where=where, fix="mend that") from error
+
+
+def _in_pixels(form: Format, found: Found, origin: Origin | None, findings: Findings) -> Example | None:
+    """The example of *found* with its boxes in pixels; None, and reported, when that cannot be."""
+    example = found.example
+    if not form.fractions or example.boxes is None:
+        return example
+    size = example.width, example.height
+    if None in size and origin is not None:
+        size = origin.example.width, origin.example.height
+    if size[0] is not None and size[1] is not None:
+        return in_pixels(example, size[0], size[1])
+    if not example.boxes:
+        return example
+    what = f"the picture {quoted(found.picture)}, and so its size, is not known"
+    findings.add(Finding("size_unknown", found.where, found.line, what, "put it there", dropped=True))
+    return None
 
 
 def _split(example: Example) -> dict[str, object]:
     return {} if example.split is None else {"split": example.split}
 
 
-def _cleaned(found: Found, findings: Findings) -> Example:
-    """The example without labels whose class no other file could hold."""
-    example = found.example
-    for name in (*(box.label for box in example.boxes or ()), *(label.label for label in example.labels or ())):
-        if why := bad_class(name):
-            what = f"class {quoted(name)} {why}"
-            findings.add(Finding("class_refused", found.where, found.line, what, "rename it", dropped=True))
-    boxes, labels = example.boxes, example.labels
+def cleaned(found: Found, findings: Findings) -> Example:
+    """The example without labels that no manifest can hold: by their class, or where they are."""
+
+    def fits(label: Box | ImageLabel) -> bool:
+        code, why = "class_refused", bad_class(label.label)
+        fix = "rename it"
+        if not why and isinstance(label, Box) and _is_far(label):
+            code, why, fix = "bad_box", f"has a box beyond {FAR:,.0f} pixels", "see what the tool counts in"
+        if why:
+            what = f"class {quoted(label.label)} {why}"
+            findings.add(Finding(code, found.where, found.line, what, fix, dropped=True))
+        return not why
+
+    boxes, labels = found.example.boxes, found.example.labels
     return replace(
-        example,
-        boxes=None if boxes is None else tuple(box for box in boxes if not bad_class(box.label)),
-        labels=None if labels is None else tuple(label for label in labels if not bad_class(label.label)),
+        found.example,
+        boxes=None if boxes is None else tuple(filter(fits, boxes)),
+        labels=None if labels is None else tuple(filter(fits, labels)),
     )
+
+
+def _is_far(box: Box) -> bool:
+    return max(map(abs, (box.left, box.top, box.width, box.height))) > FAR
 
 
 def source_of(found: Found, root: Path, base: str | None) -> str:
@@ -114,35 +148,29 @@ def source_of(found: Found, root: Path, base: str | None) -> str:
     if base is not None:
         return f"{base.rstrip('/')}/{name}"
     for path in (root / found.picture, root / found.example.source, root / "images" / name):
-        if path.is_file():
+        if is_file(path):
             return path.resolve().as_uri()
-    return (root / found.picture).resolve().as_uri()
+    return Path(os.path.realpath(root / found.picture)).as_uri()  # a link to itself is told later, as not there
 
 
 def write_manifest(read: Iterator[Imported], out: Path, findings: Findings, *, strict: bool = False) -> Outcome:
     """Write the lines of *read* to the new file *out*; it appears whole. With *strict* findings keep it from that.
 
-    Raises ConfigInvalid when *out* is there or nothing came, FindingsPresent, WriteFailed.
+    Raises ConfigInvalid when *out* is there or nothing came, FindingsPresent, and what ``whole`` raises.
     """
+    taken = ConfigInvalid("is there already", where=str(out), fix="name another --out, or delete it first")
     if out.exists():
-        raise ConfigInvalid("is there already", where=str(out), fix="name another --out, or delete it first")
+        raise taken
     outcome = Outcome()
-    part = out.with_name(f".{out.name}.part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as file:
+        with whole(out, absent=True) as file:
             for each in read:
-                file.write(_line(each, outcome) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        findings.raise_if_strict(strict)
-        if not outcome.lines:
-            raise ConfigInvalid("nothing came back", where=str(out), fix="see what was passed over above")
-        part.rename(out)
-    except OSError as error:
-        raise WriteFailed(f"cannot be written: {error.strerror}", where=str(error.filename or out)) from error
-    finally:
-        part.unlink(missing_ok=True)
+                file.write(f"{_line(each, outcome)}\n".encode())
+            findings.raise_if_strict(strict)
+            if not outcome.lines:
+                raise ConfigInvalid("nothing came back", where=str(out), fix="see what was passed over above")
+    except ObjectExists as error:
+        raise taken from error
     return outcome
 
 

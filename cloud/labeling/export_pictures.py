@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cloud.dataset.pictures import Pictures as Others
+from cloud.dataset.pictures import Pictures as Reader
+from cloud.dataset.pictures import is_file
 from cloud.labeling.export_ledger import Copy, Ledger
 from cloud.labeling.export_size import size_in
-from cloud.labeling.picture_names import parts_of
-from edge_agent.errors import ConfigInvalid, EdgeCaptureError, KeyInvalid, ObjectConflict, ObjectNotFound, Scope
-from edge_agent.store import ObjectStore, open_store
+from edge_agent.errors import ConfigInvalid, EdgeCaptureError, ObjectConflict, ObjectNotFound, Scope
 from edge_agent.store.s3_client import is_key
+from edge_agent.store.uri import split_uri
 
 Mode = Literal["copy", "link", "none"]
 
@@ -32,28 +32,14 @@ class PictureInvalid(EdgeCaptureError):
 
 @dataclass(slots=True)
 class Pictures:
-    """Fetches pictures into *root*. *nearby* is a directory that is looked into before the picture's own store.
-
-    *base* is what relative names are relative to. Methods may be called from several threads, but for ``close()``.
-    """
+    """Fetches pictures into *root*, as *reader* finds them. Methods may be called from several threads."""
 
     root: Path
     mode: Mode
     ledger: Ledger
-    nearby: Path | None = None
-    endpoint_url: str | None = None
-    base: Path | None = None
+    reader: Reader
     copied: int = 0
-    _stores: dict[str, ObjectStore] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _others: Others = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._others = Others(endpoint_url=self.endpoint_url)
-
-    def close(self) -> None:
-        """Let connections go."""
-        self._others.close()
 
     def fetch(self, source: str, picture: str, *, needs_size: bool) -> Copy | None:
         """Have *source* at *picture* below the root; what is known of it, None when nothing had to be looked at.
@@ -80,48 +66,32 @@ class Pictures:
 
     @contextmanager
     def _opened(self, source: str) -> Iterator[Path]:
-        scheme, place = parts_of(source)
-        near = self._near(place)
-        if near is not None:
-            yield near
-        elif scheme in ("", "file"):
-            path = Path(place) if self.base is None else self.base / place
-            if not _is_file(path):
+        path, parts = self.reader.local(source), split_uri(source)
+        key = parts.path.removeprefix("/")
+        if path is not None:
+            if not is_file(path):
                 raise ObjectNotFound("no such picture", where=source, fix="name the directory with --images")
             yield path
-        elif scheme == "s3":
-            bucket, _, key = source[len("s3://") :].partition("/")
-            with self._store(bucket).checkout(key) if is_key(key) else self._foreign(source) as path:
-                yield path
+        elif parts.scheme != "s3":
+            what = f"pictures cannot be had by {parts.scheme}:"
+            raise PictureInvalid(what, where=source, fix="have them in a store")
+        elif parts.netloc and is_key(key):
+            with self.reader.asking(source, parts.netloc), self.reader.store(parts.netloc).checkout(key) as copy:
+                yield copy
         else:
-            raise PictureInvalid(f"pictures cannot be had by {scheme}:", where=source, fix="have them in a store")
+            with self._foreign(source) as copy:
+                yield copy
 
     @contextmanager
     def _foreign(self, source: str) -> Iterator[Path]:
         """An object whose key our stores would not take, "IMG (1).jpg": others' manifests have such pictures."""
         with tempfile.NamedTemporaryFile(prefix="edge-capture-") as file:
             try:
-                file.write(self._others.read(source))
+                file.write(self.reader.read(source))
             except (ConfigInvalid, ObjectConflict) as error:
                 raise PictureInvalid(error.what, where=source, fix=error.fix) from error
             file.flush()
             yield Path(file.name)
-
-    def _near(self, path: str) -> Path | None:
-        """The file in *nearby* whose path ends as *path* does: the longest such end there is wins."""
-        if self.nearby is None:
-            return None
-        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
-        candidates = (self.nearby.joinpath(*parts[start:]) for start in range(len(parts)))
-        return next((candidate for candidate in candidates if _is_file(candidate)), None)
-
-    def _store(self, bucket: str) -> ObjectStore:
-        with self._lock:
-            if bucket not in self._stores:
-                if not bucket:
-                    raise KeyInvalid("names no bucket", fix="write s3://bucket/key")
-                self._stores[bucket] = open_store(f"s3://{bucket}", endpoint_url=self.endpoint_url)
-            return self._stores[bucket]
 
 
 def _is_whole(path: Path, known: Copy) -> bool:
@@ -134,13 +104,6 @@ def _is_whole(path: Path, known: Copy) -> bool:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name longer than any there can be, a directory that may not be looked into
-        return False
 
 
 def _size(path: Path, source: str) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from cloud.dataset.findings import Finding, Findings
 from cloud.labeling.formats.base import LONG, SPLITS, Format, Plan, Task, bad_class, clipped
 from cloud.labeling.formats.sidecar import tag_label
 from cloud.labeling.labels import Box, Example, ImageLabel, Split
-from cloud.labeling.output import Choice, Record, choose, read_labels, survey
+from cloud.labeling.output import Choice, Record, State, choose, read_labels, survey
 from cloud.labeling.words import quoted
 from edge_agent.errors import ConfigInvalid
 
@@ -60,8 +60,7 @@ def make_plan(source: Source, form: Format, what: What | None, *, pictures: bool
         seen.add(record)
     what = what or ("boxes" if seen.boxed else "labels" if seen.classed else "tags")
     classes = sorted({"boxes": seen.boxes, "labels": seen.labels, "tags": seen.tags}[what])
-    looked = seen.boxed and what == "boxes"
-    if not classes and not looked:
+    if not {"boxes": seen.boxed, "labels": seen.classed, "tags": seen.tagged}[what]:
         if not seen.lines:
             raise ConfigInvalid("has no line to export", where=source.where, fix="see it with edge-cloud manifest show")
         fix = "label it first, or give another --what"
@@ -83,7 +82,7 @@ class _Seen:
         self.tags: set[str] = set()
         self.splits: set[Split] = set()
         self.lines = 0
-        self.boxed = self.classed = self.several = False
+        self.boxed = self.classed = self.tagged = self.several = False
 
     def add(self, record: Record) -> None:
         example = record.example
@@ -93,8 +92,9 @@ class _Seen:
         self.boxed |= example.boxes is not None
         self.classed |= bool(example.labels)
         self.several |= len(example.labels or ()) > 1
-        if tag := tag_label(example):
-            self.tags.add(tag)
+        self.tagged |= bool(example.tag)
+        if example.tag and not _bad_tag(example):
+            self.tags.add(tag_label(example))
         if (split := split_of(record)) is not None:
             self.splits.add(split)
 
@@ -108,7 +108,8 @@ def split_of(record: Record) -> Split | None:
 def sorted_out(record: Record, chosen: Chosen, findings: Findings) -> Example | None:
     """The example to be exported of *record*, with its split; None, and a finding, for one that is left out. Pure.
 
-    Findings: ``no_picture``, ``unlabelled``, ``no_class``, ``no_split`` (dropped); ``class_refused`` (the label is).
+    Findings: ``no_picture``, ``unlabelled``, ``bad_labels``, ``no_class``, ``no_split`` (dropped); ``class_refused``
+    (the label is; the line, when its class fields are what is exported).
     """
     where, number = record.line.where, record.line.number
     left_out = _why_not(record, chosen)
@@ -139,9 +140,19 @@ def _why_not(record: Record, chosen: Chosen) -> tuple[str, str, str] | None:
     if chosen.has_splits and split_of(record) is None:
         return "no_split", "has no split, where other lines have one", "build the manifest with a split"
     if chosen.what == "tags":
-        return None if tag_label(record.example) else ("no_class", "has no class fields", "name them with --fields")
+        if why := _bad_tag(record.example):
+            return "class_refused", why, "rename the class"
+        return None if record.example.tag else ("no_class", "has no class fields", "name them with --fields")
+    if record.state is State.UNREADABLE:
+        return "bad_labels", "has labels, and none that can be read", "look at it with edge-cloud label review"
     labelled = _wanted(record.example, chosen) is not None
     return None if labelled else ("unlabelled", f"has no {chosen.what}: nobody labelled it", "have it labelled")
+
+
+def _bad_tag(example: Example) -> str:
+    """Why the class fields make no class; "" when they do."""
+    whys = ((name, bad_class(value)) for name, value in example.tag.items())
+    return next((f"class field {quoted(name)} {why}" for name, why in whys if why), "")
 
 
 def fitted(record: Record, example: Example, form: Format, findings: Findings) -> Example:

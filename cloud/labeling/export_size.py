@@ -25,5 +25,8 @@ def _decoded(path: Path) -> tuple[int, int] | None:
     """BMP, WebP, TIFF: rare enough to be decoded."""
     import cv2
 
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    try:
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # more pixels than it decodes
+        return None
     return None if picture is None else (picture.shape[1], picture.shape[0])

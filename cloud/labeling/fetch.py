@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 from collections import Counter
 from dataclasses import dataclass, field
-from filecmp import cmp
 from pathlib import Path
 
 from cloud.dataset.findings import Finding, Findings
 from cloud.dataset.lines import Line, read_lines
+from cloud.dataset.manifest import CONTENT_TYPE
+from cloud.dataset.places import folder_of
 from cloud.labeling.output import Choice, Kind, State, parse
 from cloud.labeling.words import quoted
-from edge_agent.errors import ConfigInvalid, ObjectConflict, ObjectExists
-from edge_agent.store import open_store
-from edge_agent.store.uri import split_uri
-
-MANIFEST_TYPE = "application/x-ndjson"
 
 
 @dataclass(slots=True)
@@ -71,50 +64,12 @@ def compare(source: Path, output: Path, attribute: str, findings: Findings, wher
 
 
 def publish(made: Path, location: str, endpoint_url: str | None = None) -> bool:
-    """Put the file *made* at *location*, a path or ``s3://bucket/key``; False when these very bytes stand there.
+    """Put the file *made* at *location*, as ``places.folder_of`` has it; False when these very bytes stand there.
 
-    Raises ObjectConflict, never overwriting, when something else does; ConfigInvalid, and what a store raises.
+    Raises ObjectConflict, never overwriting, when something else does; ConfigInvalid, and what a place raises.
     """
-    conflict = ObjectConflict("holds something else", where=location, fix="name another place: nothing is overwritten")
-    parts = split_uri(location)
-    if parts.scheme == "s3":
-        key = parts.path.lstrip("/")
-        if not parts.netloc or not key:
-            raise ConfigInvalid("names no object", where=location, fix="write s3://bucket/key")
-        store = open_store(f"s3://{parts.netloc}", endpoint_url=endpoint_url)
-        try:
-            store.put_if_absent(key, made, content_type=MANIFEST_TYPE)
-        except ObjectExists as error:
-            with store.checkout(key) as there:
-                if cmp(made, there, shallow=False):
-                    return False
-            raise conflict from error
-        return True
-    target = Path(location).expanduser()
-    try:
-        return _publish_file(made, target)
-    except FileExistsError as error:
-        raise conflict from error
-    except OSError as error:
-        raise ConfigInvalid(f"cannot be written: {error.strerror}", where=location) from error
-
-
-def _publish_file(made: Path, target: Path) -> bool:
-    """*target* whole and durable, or not at all. Raises FileExistsError when it is there and other."""
-    if target.is_file() and cmp(made, target, shallow=False):
-        return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with made.open("rb") as source, scratch.open("wb") as file:
-            shutil.copyfileobj(source, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(scratch, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            scratch.unlink()
-    return True
+    place, name = folder_of(location, endpoint_url)
+    return place.write_new(name, made, CONTENT_TYPE)
 
 
 def _identity(line: Line) -> str:

@@ -156,9 +156,11 @@ def clean(
     """*record* without what *rules* leave out; a person's *decision* wins over all of them.
 
     A picture whose labels are all dropped is left out: with none it would say that there is nothing to be seen in it.
+    Labels that could not be read, beside others that were, are left out whoever keeps the line.
     """
+    dropped = Counter[str]({"not readable": record.dropped} if record.dropped else {})
     if decision is not None:
-        return Cleaned(record, "dropped by hand" if decision == "drop" else "")
+        return Cleaned(record, "dropped by hand" if decision == "drop" else "", dropped)
     if record.state is not State.LABELLED:
         return Cleaned(record, _STATES[record.state])
     if bad := next((said.word for said in record.verifications if said.word in rules.verdicts), None):
@@ -167,7 +169,7 @@ def clean(
     for suspect in suspected:
         if suspect.why in rules.suspicions:
             why.setdefault(suspect.box, suspect.why.value)
-    example, dropped = record.example, Counter[str]()
+    example = record.example
     boxes = tuple(_kept(example.boxes or (), rules.thresholds, why, dropped))
     labels = tuple(_kept(example.labels or (), rules.thresholds, {}, dropped))
     if not dropped:

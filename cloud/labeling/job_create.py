@@ -75,14 +75,25 @@ def former(service: LabelingService, name: str, settings: JobSettings) -> tuple[
     return job.output_manifest, settings
 
 
-def planned(prepared: Prepared, region: str) -> Plan:
-    """Everything that would be stored and sent. Raises ConfigInvalid, NameInvalid."""
+def place(prepared: Prepared, service: LabelingService) -> tuple[str, str]:
+    """Bucket and region of the job. Raises ConfigInvalid with a line for each of them that nothing says."""
     settings = prepared.settings
     bucket = (settings.bucket or "").removeprefix("s3://").rstrip("/")
     if not bucket and prepared.is_stored:
         bucket = split_uri(prepared.manifest).netloc
-    if not bucket:
-        raise ConfigInvalid("bucket: is missing", fix="say where the job's files go: bucket: s3://BUCKET, or --bucket")
+    faults = [] if bucket else ["bucket: is missing; say where the job's files go: bucket: s3://BUCKET, or --bucket"]
+    try:
+        region = service.region
+    except ConfigInvalid as error:
+        raise ConfigInvalid("\n".join([*faults, str(error)])) from error
+    if faults:
+        raise ConfigInvalid(*faults)
+    return bucket, region
+
+
+def planned(prepared: Prepared, bucket: str, region: str) -> Plan:
+    """Everything that would be stored and sent. Raises ConfigInvalid, NameInvalid."""
+    settings = prepared.settings
     stored = None if prepared.is_stored else manifest_file(prepared.name, prepared.path)
     uri = prepared.manifest if stored is None else f"s3://{bucket}/{stored.key}"
     made = plan(prepared.name, settings, prepared.guide, uri, bucket, region, prepared.input.classes)

@@ -12,7 +12,7 @@ from cloud.dataset.pictures import Pictures
 from cloud.dataset.validate import Checked, Rules, validate
 from cloud.dataset.validate_pictures import lacks_cors, region_of
 from cloud.labeling.job import JobSettings
-from cloud.labeling.output import METADATA, Kind, kind_of
+from cloud.labeling.output import METADATA, Choice, Kind, kind_of, parse
 from cloud.labeling.tasks import Task
 from cloud.labeling.words import quoted
 from edge_agent.errors import ConfigInvalid
@@ -96,7 +96,7 @@ def check_places(buckets: Sequence[str], region: str, pictures: Pictures) -> Ite
 
 
 def _former(line: Line, attribute: str, findings: Findings) -> Iterator[str]:
-    """The classes of the boxes under *attribute*; a finding when there are none."""
+    """The classes of the boxes under *attribute*. Findings: when there are none, and those of :func:`parse`."""
     metadata = line.fields.get(attribute + METADATA)
     if attribute not in line.fields or not isinstance(metadata, dict):
         what, fix = f"has no labels under '{attribute}'", "take it out, or label it first"
@@ -106,5 +106,6 @@ def _former(line: Line, attribute: str, findings: Findings) -> Iterator[str]:
         what, fix = f"'{attribute}' holds no boxes ({metadata.get('type')!r:.60})", "name another attribute in 'labels'"
         findings.add(Finding("other_labels", line.where, line.number, what, fix))
         return
+    parse(line, Choice(attribute, Kind.BOXES), findings)
     classes = metadata.get("class-map")
     yield from (str(name) for name in classes.values()) if isinstance(classes, dict) else ()

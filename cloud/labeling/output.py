@@ -47,7 +47,7 @@ class State(enum.StrEnum):
     """Nobody looked: the line is as it went in."""
     FAILED = "failed"
     UNREADABLE = "unreadable"
-    """There is a label of a shape this project does not read; a finding says which."""
+    """There are labels, and none that this project can read; a finding says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,9 @@ class Record:
     """A line, and what it says under the chosen attribute (None: the manifest has none).
 
     ``adjusted``: whether an adjustment job changed the labels it was given, None where none ran. ``failure`` is the
-    service's reason where ``state`` is FAILED. ``example.extra`` holds every field of the line but its source and class
-    fields, labels and their metadata included, in the order of the line.
+    service's reason where ``state`` is FAILED. ``dropped`` counts labels that could not be read, beside those that
+    were. ``example.extra`` holds every field of the line but its source and class fields, labels and their metadata
+    included, in the order of the line.
     """
 
     line: Line
@@ -77,6 +78,7 @@ class Record:
     adjusted: bool | None = None
     failure: str = ""
     verifications: tuple[Verification, ...] = ()
+    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -183,8 +185,9 @@ def read_labels(
     """Every usable line of the manifest *path* with its labels under the chosen attribute, in order, streaming.
 
     *fields* are the class fields of the project. Findings: those of ``lines.read_lines``; ``unknown_type``,
-    ``bad_labels`` (the line is UNREADABLE); ``bad_box`` (dropped); ``unknown_class``, ``bad_confidence``,
-    ``bad_image_size``, ``negative_position`` (kept as far as it goes); ``failed_line``.
+    ``bad_labels`` (the line is UNREADABLE); ``bad_box`` (dropped; UNREADABLE when no label is left, which would say
+    that there is nothing in the picture); ``unknown_class``, ``bad_confidence``, ``bad_image_size``,
+    ``negative_position`` (kept as far as it goes); ``failed_line``.
     Raises ConfigInvalid when the file cannot be read at all.
     """
     for line in read_lines(path, findings, where):
@@ -213,8 +216,9 @@ def parse(line: Line, choice: Choice, findings: Findings, fields: Sequence[str] 
     status = metadata.get("adjustment-status")
     adjusted = status == "adjusted" if status in ("adjusted", "unadjusted") else None
     example = _example(bare, kind, reader, value, metadata)
-    state = State.UNREADABLE if example is None else State.LABELLED
-    return Record(line, name, kind, state, example or bare, adjusted, verifications=verifications)
+    if example is None or (reader.dropped and not example.boxes and not example.labels):
+        return Record(line, name, kind, State.UNREADABLE, bare, adjusted, verifications=verifications)
+    return Record(line, name, kind, State.LABELLED, example, adjusted, "", verifications, reader.dropped)
 
 
 def _example(bare: Example, kind: Kind, reader: Reader, value: object, metadata: Mapping[str, Any]) -> Example | None:

@@ -16,7 +16,7 @@ AGREES = 0.5
 MOST = 1000
 """Boxes of a picture that are compared; with more the square of their number takes minutes."""
 
-Change = Literal["moved", "class", "missing", "added", "uncompared"]
+Change = Literal["moved", "class changed", "gone", "added", "uncompared"]
 
 
 def iou(one: Box, other: Box) -> float:
@@ -104,7 +104,7 @@ class Agreement:
                 self._of(name).pairs += 1
                 self._of(name).total += 1
             for name in sorted(names[0] - names[1]):
-                yield self._count(name, Disagreement("missing", f"class {quoted(name)} is gone"))
+                yield self._count(name, Disagreement("gone", f"class {quoted(name)} is gone"))
             for name in sorted(names[1] - names[0]):
                 yield self._count(name, Disagreement("added", f"class {quoted(name)} is new"))
 
@@ -121,13 +121,13 @@ class Agreement:
             known.total += pair.iou
             if old.label != new.label:
                 text = f"{quoted(old.label)} became {quoted(new.label)}, IoU {pair.iou:.2f}"
-                yield self._count(old.label, Disagreement("class", text, pair.iou))
+                yield self._count(old.label, Disagreement("class changed", text, pair.iou))
             elif pair.iou < AGREES:
                 text = f"{quoted(old.label)} {_place(old)} moved to {_place(new)}, IoU {pair.iou:.2f}"
                 yield self._count(old.label, Disagreement("moved", text, pair.iou))
         for number in sorted(set(range(len(former))) - {pair.one for pair in pairs}):
             box = former[number]
-            yield self._count(box.label, Disagreement("missing", f"{quoted(box.label)} {_place(box)} is gone"))
+            yield self._count(box.label, Disagreement("gone", f"{quoted(box.label)} {_place(box)} is gone"))
         for number in sorted(set(range(len(later))) - {pair.other for pair in pairs}):
             box = later[number]
             yield self._count(box.label, Disagreement("added", f"{quoted(box.label)} {_place(box)} is new"))

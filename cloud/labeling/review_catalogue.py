@@ -21,7 +21,7 @@ from cloud.dataset import overrides
 from cloud.dataset.findings import Finding, Findings
 from cloud.dataset.lines import frame_of
 from cloud.dataset.overrides import Decision, Overrides
-from cloud.dataset.pictures import Pictures
+from cloud.dataset.pictures import Pictures, media_type
 from cloud.labeling.output import State
 from cloud.labeling.review_pass import Judge, Judged, labels_of
 from cloud.review.catalogue import Decided, Item, Word
@@ -134,8 +134,6 @@ class LabelCatalogue:
         yield from groups.values()
 
     def picture(self, item: str) -> tuple[bytes, str]:
-        from cloud.review.web.thumbs import media_type
-
         source = self._sources[self._number(item)]
         body = self._pictures.read(source)
         kind = media_type(body)
@@ -192,7 +190,7 @@ def _item(judged: Judged, group: str, decision: Decided | None) -> Item:
         reasons=tuple(_reasons(judged)),
         scores=_scores(judged),
         decision=decision,
-        boxes=example.boxes or (),
+        boxes=judged.boxes,
         width=example.width,
         height=example.height,
     )
@@ -209,7 +207,7 @@ def _reasons(judged: Judged) -> Iterator[str]:
     if judged.cleaned.left_out:
         yield judged.cleaned.left_out
     reasons = [f"{suspect.why} box" for suspect in judged.suspected]
-    reasons += [f"{found.change} box" for found in judged.differences]
+    reasons += [found.change for found in judged.differences]
     reasons += [f"verified as {said.word}" for said in judged.record.verifications]
     reasons += ["adjusted"] if judged.record.adjusted else []
     yield from dict.fromkeys(reasons)

@@ -103,6 +103,13 @@ class Judged:
         """The least IoU of a box with what it was before; None where nothing was compared or all agree."""
         return min((found.iou or 0.0 for found in self.differences), default=None)
 
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """What is to be drawn: the boxes, after those of the former job where the two disagree, which are called so."""
+        before = self.former.example.boxes or () if self.former is not None and self.differences else ()
+        named = (replace(box, label=f"before: {box.label}") for box in before)
+        return (*named, *(self.record.example.boxes or ()))
+
     def clean_line(self) -> str:
         """The line for a clean manifest, as it stood but for labels that were left out."""
         record = self.cleaned.record

@@ -15,7 +15,6 @@ from cloud.dataset.pictures import Pictures
 from cloud.dataset.stats_plot import shown
 from cloud.labeling.filtering import BINS, Confidences
 from cloud.labeling.formats.base import class_folder
-from cloud.labeling.labels import Box
 from cloud.labeling.output import Record
 from cloud.labeling.review_pass import Judge, Judged, Measured, Task, labels_of
 from cloud.labeling.words import plain, quoted
@@ -97,7 +96,8 @@ def class_sheets(task: Task, measured: Measured, sheets: Sheets, findings: Findi
             record for record in task.records(Findings()) if any(one.label == label for one in labels_of(record))
         )
         shown = sheets.spread(records, measured.lines[label])
-        made += sheets.write(f"class-{class_folder(label)}", plain(label, 60), shown, findings)
+        name = class_folder(label).replace(" ", ".")  # no other class's name has a dot, see there
+        made += sheets.write(f"class-{name}", plain(label, 60), shown, findings)
     return made
 
 
@@ -109,7 +109,11 @@ def suspicious_sheets(judge: Judge, sheets: Sheets, findings: Findings) -> list[
 
 def disagreement_sheets(judge: Judge, sheets: Sheets, findings: Findings) -> list[Path]:
     """The boxes of both jobs where they disagree; those of the former are called so."""
-    records = (_both(one) for one in _all(judge) if one.differences and one.former is not None)
+    records = (
+        replace(one.record, example=replace(one.record.example, boxes=one.boxes))
+        for one in _all(judge)
+        if one.differences
+    )
     title = f"Where {quoted(judge.task.choice.attribute or '')} disagrees with {quoted(_former_name(judge))}"
     return sheets.write("disagreements", title, records, findings)
 
@@ -126,12 +130,6 @@ def _suspicious(one: Judged) -> Record:
     boxes = one.record.example.boxes or ()
     named = tuple(replace(boxes[found.box], label=f"{found.why}: {boxes[found.box].label}") for found in one.suspected)
     return replace(one.record, example=replace(one.record.example, boxes=named))
-
-
-def _both(one: Judged) -> Record:
-    former = one.former.example.boxes or () if one.former else ()
-    before: tuple[Box, ...] = tuple(replace(box, label=f"before: {box.label}") for box in former)
-    return replace(one.record, example=replace(one.record.example, boxes=(*before, *(one.record.example.boxes or ()))))
 
 
 def histogram(confidences: Confidences, title: str, path: Path) -> None:
@@ -180,7 +178,7 @@ def report_lines(judged: Judged) -> Iterator[str]:
     for suspect in judged.suspected:
         yield said(suspect.why, suspect.text)
     for found in judged.differences:
-        yield said(f"disagreement-{found.change}", found.text)
+        yield said(f"disagreement-{found.change.replace(' ', '-')}", found.text)
     if judged.cleaned.left_out:
         yield said("left-out", judged.cleaned.left_out)
     for why, number in judged.cleaned.dropped.items():

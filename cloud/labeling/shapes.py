@@ -13,8 +13,9 @@ from cloud.dataset.lines import Line
 from cloud.labeling.labels import Box, ImageLabel
 from cloud.labeling.words import quoted
 
-_FAR = 1e7  # pixels; no picture is that large, and areas of such boxes are still exact enough
-_Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_FAR, le=_FAR)]
+FAR = 1e7
+"""Pixels; no picture is that large, and areas of such boxes are still exact enough."""
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-FAR, le=FAR)]
 _Size = tuple[int | None, int | None, int | None]
 ClassId = Annotated[int, Field(strict=True)] | Annotated[str, Field(strict=True)]
 """The service writes numbers; its own documentation, and tools that rewrite manifests, also strings."""
@@ -44,15 +45,20 @@ _CONFIDENCE = TypeAdapter[float](Annotated[_Number, Field(ge=0, le=1)])
 _CLASS_ID = TypeAdapter[int | str](ClassId)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reader:
-    """Reads the labels ``name`` of ``line``; what is wrong goes to ``findings`` with the line's number."""
+    """Reads the labels ``name`` of ``line``; what is wrong goes to ``findings`` with the line's number.
+
+    ``dropped`` counts the labels that could not be read, out of those that could.
+    """
 
     line: Line
     name: str
     findings: Findings
+    dropped: int = 0
 
     def finding(self, code: str, what: str, fix: str = "", *, dropped: bool = False) -> None:
+        self.dropped += dropped
         self.findings.add(Finding(code, self.line.where, self.line.number, what, fix, dropped))
 
     def boxes(self, value: object, metadata: Mapping[str, Any]) -> tuple[tuple[Box, ...], _Size] | None:

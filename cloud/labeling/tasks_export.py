@@ -20,10 +20,11 @@ from urllib.parse import quote
 
 from cloud.dataset.findings import Finding, Findings
 from cloud.dataset.lines import Line, read_lines
-from cloud.dataset.pictures import Pictures, header_of
-from cloud.dataset.validate_pictures import in_turn
+from cloud.dataset.pictures import AHEAD, THREADS, Pictures, header_of
+from cloud.dataset.whole import refused
 from cloud.labeling.formats import cvat, label_studio
 from cloud.labeling.formats.base import Task as Kind
+from cloud.labeling.formats.base import scaled
 from cloud.labeling.job_create import Prepared
 from cloud.labeling.labels import Example
 from cloud.labeling.output import Choice, parse
@@ -31,6 +32,7 @@ from cloud.labeling.output import Kind as LabelKind
 from cloud.labeling.picture_names import named
 from cloud.labeling.tasks import Task
 from cloud.labeling.words import counted
+from cloud.pipelining import pipelined
 from edge_agent.errors import ConfigInvalid, ContainerMissing, EdgeCaptureError, ObjectConflict, ObjectNotFound, Scope
 
 IMAGES, LABELS = "images", "labels.json"
@@ -60,8 +62,10 @@ def write_tasks(
 ) -> list[str]:
     """Write the task set into the new directory *out*, whole or not at all; says what was made and is to be done.
 
-    Findings: ``missing_picture``, ``broken_picture`` (dropped); with *strict* they keep it from being made. Raises
-    ObjectConflict when *out* is there, ConfigInvalid, FindingsPresent, and what keeps a whole store from being read.
+    Findings: ``missing_picture``, ``broken_picture`` (dropped), ``wrong_size`` (boxes are scaled, as on sheets); with
+    *strict* they keep it from being made. What cannot be read of a former job was told when *prepared*. Raises
+    ObjectConflict when *out* is there, ConfigInvalid, FindingsPresent, ``whole.refused``, and what keeps a whole
+    store from being read.
     """
     settings = prepared.settings
     if settings.task is Task.VERIFICATION:
@@ -87,7 +91,7 @@ def write_tasks(
             raise ConfigInvalid("has no picture that can be read", where=prepared.manifest, fix="give --images DIR")
         scratch.rename(out)
     except OSError as error:
-        raise ConfigInvalid(f"cannot be written: {error.strerror}", where=str(out)) from error
+        raise refused(error, out) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     lines = [f"{out}: {counted(written, 'picture')}" + (f"; {findings.dropped:,} left out" if findings.dropped else "")]
@@ -103,13 +107,21 @@ def _examples(
     """Each picture once, with its name, stored in *directory*; its labels are the former job's, if any."""
     choice = Choice(prepared.settings.labels, LabelKind.BOXES)
     lines = read_lines(prepared.path, Findings(), prepared.manifest)
-    for (line, name), size in in_turn(lambda each: _store(each, pictures, directory), _once(named(lines))):
+    stored = pipelined(
+        _once(named(lines)), lambda each: _store(each, pictures, directory), workers=THREADS, ahead=AHEAD
+    )
+    for (line, name), size in stored:
         if isinstance(size, Finding):
             findings.add(size)
             continue
-        record = parse(line, choice, Findings())
-        width, height = size
-        yield name, replace(record.example, width=width, height=height)
+        example = parse(line, choice, Findings()).example
+        drawn_on = example.width or size[0], example.height or size[1]
+        if drawn_on != size:
+            what = f"its picture has {size[0]}x{size[1]} pixels, the labelled one had {drawn_on[0]}x{drawn_on[1]}"
+            fix = "the boxes are scaled to it; if it is another picture, put the labelled one there"
+            findings.add(Finding("wrong_size", line.where, line.number, what, fix))
+            example = scaled(example, size[0] / drawn_on[0], size[1] / drawn_on[1])
+        yield name, replace(example, width=size[0], height=size[1])
 
 
 def _once(lines: Iterable[tuple[Line, str]]) -> Iterator[tuple[Line, str]]:
@@ -140,7 +152,7 @@ def _copy(line: Line, name: str, pictures: Pictures, directory: Path) -> tuple[i
     header = pictures.header(line.source)
     if local is not None:
         with suppress(OSError):  # another file system, or one without links: copied below
-            os.link(local, target)
+            os.link(local.resolve(), target)
             return header.width, header.height
     body = pictures.read(line.source)
     target.write_bytes(body)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from cloud.dataset.findings import Finding, Findings
 from cloud.dataset.lines import Line, local_copy, read_lines
+from cloud.dataset.whole import whole
 from cloud.labeling.augmented import to_line
+from cloud.labeling.export_import import cleaned
 from cloud.labeling.fetch import Tally, compare, publish
-from cloud.labeling.formats.base import size_of
+from cloud.labeling.formats.base import Found, size_of
 from cloud.labeling.formats.registry import Readable, format_of
 from cloud.labeling.job import check_attribute
 from cloud.labeling.labels import Example
@@ -67,30 +69,29 @@ def read_back(
 ) -> tuple[Tally, bool]:
     """Write the lines of *manifest* with what *export* says of them to *target*; as ``fetching.fetch`` does.
 
-    Findings: those of the format's reader and of ``fetch.compare``; ``unknown_picture``, ``two_answers``.
+    Findings: those of the format's reader and of ``fetch.compare``; ``unknown_picture``, ``class_refused``,
+    ``class_beside_boxes`` (dropped), ``two_answers``.
     Raises ConfigInvalid, also when the manifest has the attribute already, FindingsPresent when *strict*, and what
-    ``fetch.publish`` raises.
+    ``fetch.publish`` and ``whole`` raise.
     """
     try:
         check_attribute(origin.attribute)
     except ValueError as error:
         raise ConfigInvalid(f"--attribute: {error}") from error
     answers = _read(tool, export, findings)
-    with (
-        local_copy(manifest, endpoint_url) as sent,
-        tempfile.NamedTemporaryFile("w", suffix=".manifest", encoding="utf-8", newline="\n") as file,
-    ):
-        used = _write(file, sent, manifest, answers, origin)
-        file.flush()
+    with local_copy(manifest, endpoint_url) as sent, tempfile.TemporaryDirectory(prefix="label-fetch-") as scratch:
+        made = Path(scratch) / "made"
+        with whole(made, absent=True) as file:
+            used = _write(file, sent, manifest, answers, origin)
         for source in (each for each in answers.by_source if each not in used):
             what = f"{quoted(source)} is no picture of {manifest}"
             findings.add(Finding("unknown_picture", str(export), None, what, "name what was sent", dropped=True))
-        tally = compare(sent, Path(file.name), origin.attribute, findings, (manifest, target))
+        tally = compare(sent, made, origin.attribute, findings, (manifest, target))
         findings.raise_if_strict(strict)
-        return tally, publish(Path(file.name), target, endpoint_url)
+        return tally, publish(made, target, endpoint_url)
 
 
-def _write(file: IO[str], sent: Path, where: str, answers: Answers, origin: Origin) -> set[str]:
+def _write(file: BinaryIO, sent: Path, where: str, answers: Answers, origin: Origin) -> set[str]:
     """The manifest's lines with their labels; which answers were used. Lines without an answer stay as they are."""
     used: set[str] = set()
     metadata = origin.metadata(answers.kind)
@@ -107,24 +108,32 @@ def _write(file: IO[str], sent: Path, where: str, answers: Answers, origin: Orig
         if answer is not None:
             used.add(answer.source)
             text = _labelled(line, answer, answers, origin.attribute, metadata)
-        file.write(text + "\n")
+        file.write(f"{text}\n".encode())
     return used
 
 
 def _labelled(line: Line, answer: Example, answers: Answers, attribute: str, metadata: Mapping[str, str]) -> str:
+    answer = _of_kind(answer, answers.kind)
+    if answer.boxes is None and answer.labels is None:
+        return line.text
     bare = parse(line, Choice(None, Kind.OTHER), Findings(), ()).example
-    if answers.kind is not Kind.BOXES and not answer.labels and answers.kind is not Kind.CLASSES:
-        return line.text  # one class was asked for, and none was chosen
     size = _told_size(line)
     example = replace(
         bare,
         width=answer.width or size[0],
         height=answer.height or size[1],
-        boxes=answer.boxes if answers.kind is Kind.BOXES else None,
-        labels=answer.labels or () if answers.kind is not Kind.BOXES else None,
+        boxes=answer.boxes,
+        labels=answer.labels,
         extra={**bare.extra, attribute + METADATA: dict(metadata)},
     )
     return to_line(example, attribute, answers.ids, line.fields)
+
+
+def _of_kind(answer: Example, kind: Kind) -> Example:
+    """*answer* with its labels of *kind* alone: None where nobody looked for them, or no class was chosen. Pure."""
+    if kind is Kind.BOXES:
+        return replace(answer, labels=None, boxes=() if answer.boxes is None and not answer.labels else answer.boxes)
+    return replace(answer, boxes=None, labels=answer.labels or (() if kind is Kind.CLASSES else None))
 
 
 def _told_size(line: Line) -> tuple[int | None, int | None]:
@@ -146,10 +155,10 @@ def _read(tool: str, export: Path, findings: Findings) -> Answers:
     reader = format_of(Readable(tool)).read
     if reader is None:
         raise ConfigInvalid(f"{tool} cannot be read")
-    by_source: dict[str, Example] = {}
+    by_source: dict[str, Found] = {}
     by_name: dict[str, Example | None] = {}
     for found in reader(export, findings):
-        example, name = found.example, found.picture.rpartition("/")[2]
+        example, name = _usable(found, findings), found.picture.rpartition("/")[2]
         if example.boxes is None and example.labels is None:
             continue
         if example.source in by_source:
@@ -157,11 +166,26 @@ def _read(tool: str, export: Path, findings: Findings) -> Answers:
             findings.add(Finding("two_answers", found.where, found.line, what))
         known = by_name.get(name, example)
         by_name[name] = example if known is not None and known.source == example.source else None
-        by_source[example.source] = example
-    every = list(by_source.values())
-    kind = _kind(every)
-    names = sorted(set(_classes(every, kind)))
-    return Answers(by_source, by_name, kind, {name: index for index, name in enumerate(names)})
+        by_source[example.source] = replace(found, example=example)
+    answers = {source: found.example for source, found in by_source.items()}
+    kind = _kind(list(answers.values()))
+    for found in by_source.values() if kind is Kind.BOXES else ():
+        for label in found.example.labels or ():
+            what = f"{quoted(found.example.source)} has the class {quoted(label.label)}, other pictures have boxes"
+            fix = "export what has classes by itself"
+            findings.add(Finding("class_beside_boxes", found.where, found.line, what, fix, dropped=True))
+    names = sorted(set(_classes(answers.values(), kind)))
+    return Answers(answers, by_name, kind, {name: index for index, name in enumerate(names)})
+
+
+def _usable(found: Found, findings: Findings) -> Example:
+    """The example without labels that are refused; None for labels of which none is left: an empty list is a word."""
+    example = cleaned(found, findings)
+    return replace(
+        example,
+        boxes=example.boxes if example.boxes or not found.example.boxes else None,
+        labels=example.labels if example.labels or not found.example.labels else None,
+    )
 
 
 def _kind(examples: list[Example]) -> Kind:
@@ -171,6 +195,6 @@ def _kind(examples: list[Example]) -> Kind:
     return Kind.CLASSES if any(len(example.labels or ()) > 1 for example in examples) else Kind.CLASS
 
 
-def _classes(examples: list[Example], kind: Kind) -> Iterator[str]:
+def _classes(examples: Iterable[Example], kind: Kind) -> Iterator[str]:
     for example in examples:
         yield from (each.label for each in (example.boxes if kind is Kind.BOXES else example.labels) or ())

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from cloud.dataset import layout, overrides
 from cloud.dataset.findings import Finding, Findings
+from cloud.dataset.index import Origins
 from cloud.dataset.lines import frame_of
 from cloud.dataset.overrides import Decision, Overrides
+from cloud.dataset.pictures import media_type
+from cloud.pipelining import pipelined
 from cloud.review.catalogue import Decided, Item, Word
 from cloud.review.video import FSCK, Index, unusable
-from cloud.review.web.thumbs import media_type
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeCaptureError, IntegrityMismatch, ObjectConflict, ObjectNotFound
 from edge_agent.segment import format_moment
@@ -27,20 +28,25 @@ from edge_agent.store import ObjectStore
 THREADS = 8  # reading and writing at once; on S3 nearly all of the time is waiting
 _AHEAD = 16  # videos read before they are asked for: bounds the memory, and what is done before the first is shown
 
+Done = TypeVar("Done")
+
 
 @dataclass(slots=True)
 class _Video:
-    """What must be remembered of a video that was read: its version, its pictures, what was decided."""
+    """What must be remembered of a video that was read: its version, its pictures, what was decided.
+
+    ``heard`` is the ETag that the decisions' file had before they were read; None: there was no file.
+    """
 
     etag: str
     keys: dict[int, str]
     decisions: dict[int, Decided]
+    heard: str | None
 
 
 @dataclass(slots=True)
 class _Known:
     videos: dict[str, _Video] = field(default_factory=dict)
-    etags: dict[str, str] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
     complained: set[str] = field(default_factory=set)
 
@@ -64,22 +70,14 @@ class FrameCatalogue:
             return copy.deepcopy(self._known.findings)
 
     def groups(self) -> Iterator[Sequence[Item]]:
-        etags = {layout.stem_of(info.key): info.etag for info in self._store.list(overrides.OVERRIDES)}
-        with self._lock:
-            self._known.etags.update(etags)
+        etags = self._etags()
         keys = (info.key for info in self._store.list(layout.INDEX) if info.key.endswith(layout.RECORD_SUFFIX))
-        pool = ThreadPoolExecutor(THREADS, "index")
-        waiting: deque[Future[list[Item]]] = deque()
-        try:
-            waiting.extend(pool.submit(self._video, key, etags) for key in islice(keys, _AHEAD))
-            is_empty = not waiting
-            while waiting:
-                items = waiting.popleft().result()
-                waiting.extend(pool.submit(self._video, key, etags) for key in islice(keys, 1))
+        is_empty = True
+        with closing(pipelined(keys, lambda key: self._video(key, etags), workers=THREADS, ahead=_AHEAD)) as read:
+            for _, items in read:
+                is_empty = False
                 if items:
                     yield items
-        finally:
-            pool.shutdown(cancel_futures=True)
         if is_empty:
             what, fix = "holds no processed video", "is it a data set? edge-cloud extract VIDEO --out makes one"
             self._add(Finding("no_videos", self._title, None, what, fix))
@@ -113,40 +111,44 @@ class FrameCatalogue:
             stem, index = self._place(item)
             decision = None if word is None else Decision(decision=word, by=by, at=at)
             wanted.setdefault(stem, {})[index] = decision
+
+        def write(stem: str) -> dict[str, Decided] | EdgeCaptureError:
+            etag = self._known.videos[stem].etag
+            try:
+                after = overrides.decide(self._store, stem, etag, wanted[stem], lambda: self._stands(stem, etag))
+            except EdgeCaptureError as error:
+                return error  # the others are written nevertheless
+            return _named(stem, self._remember(stem, after))
+
         standing: dict[str, Decided] = {}
         errors: list[EdgeCaptureError] = []
-
-        def write(stem: str) -> None:
-            try:
-                after = overrides.decide(self._store, stem, self._known.videos[stem].etag, wanted[stem])
-            except EdgeCaptureError as error:
-                errors.append(error)
-                return
-            standing.update(_named(stem, self._remember(stem, after)))
-
-        _at_once(write, list(wanted))
+        for _, done in _at_once(write, wanted):
+            if isinstance(done, EdgeCaptureError):
+                errors.append(done)
+            else:
+                standing.update(done)
         if errors:
             raise errors[0]
         return standing
 
     def news(self) -> Mapping[str, Decided | None]:
-        now = {layout.stem_of(info.key): info.etag for info in self._store.list(overrides.OVERRIDES)}
+        now = self._etags()
         with self._lock:
-            before, videos = self._known.etags, set(self._known.videos)
-            changed = [stem for stem in {*now, *before} if now.get(stem) != before.get(stem) and stem in videos]
-            self._known.etags = now
+            changed = {stem: video for stem, video in self._known.videos.items() if video.heard != now.get(stem)}
+        # Only what was read counts as heard, and that only when all of it can be told: an error loses nobody's word.
+        read = list(_at_once(lambda stem: self._decisions(stem, changed[stem].etag), changed))
         found: dict[str, Decided | None] = {}
-
-        def read(stem: str) -> None:
-            former = dict(self._known.videos[stem].decisions)
-            after = self._decisions(stem, self._known.videos[stem].etag)
-            with self._lock:
-                self._known.videos[stem].decisions = after
-            different = {index for index in {*former, *after} if former.get(index) != after.get(index)}
-            found.update({f"{stem}_{index:06d}": after.get(index) for index in different})
-
-        _at_once(read, changed)
+        with self._lock:
+            for stem, after in read:
+                video = changed[stem]
+                former, video.decisions, video.heard = video.decisions, after, now.get(stem)
+                different = {index for index in {*former, *after} if former.get(index) != after.get(index)}
+                found.update({f"{stem}_{index:06d}": after.get(index) for index in different})
         return found
+
+    def _etags(self) -> dict[str, str]:
+        """Of the files of all decisions, by video."""
+        return {layout.stem_of(info.key): info.etag for info in self._store.list(overrides.OVERRIDES)}
 
     # -- one video -------------------------------------------------------------------------------------------------
 
@@ -168,7 +170,7 @@ class FrameCatalogue:
         decisions = self._decisions(stem, index.video.etag) if stem in decided else {}
         with self._lock:
             keys = {frame.index: frame.key for frame in index.frames}
-            self._known.videos[stem] = _Video(index.video.etag, keys, decisions)
+            self._known.videos[stem] = _Video(index.video.etag, keys, decisions, decided.get(stem))
         return index.items(stem, decisions)
 
     def _decisions(self, stem: str, etag: str) -> dict[int, Decided]:
@@ -186,6 +188,15 @@ class FrameCatalogue:
             self._add(Finding("outdated_decisions", where, None, what, "decide anew", dropped=True))
             return {}
         return _decided(found)
+
+    def _stands(self, stem: str, etag: str) -> bool:
+        """Whether the video is still of that version."""
+        try:
+            body = self._store.get(f"{layout.INDEX}{stem}{layout.RECORD_SUFFIX}").body
+        except ObjectNotFound:
+            return False
+        video = Origins.video_in(body)
+        return video is not None and video.etag == etag
 
     def _remember(self, stem: str, after: Overrides) -> dict[int, Decided]:
         decisions = _decided(after)
@@ -225,12 +236,9 @@ def _named(stem: str, decisions: Mapping[int, Decided]) -> dict[str, Decided]:
     return {f"{stem}_{index:06d}": decided for index, decided in decisions.items()}
 
 
-def _at_once(work: Callable[[str], None], stems: Sequence[str]) -> None:
-    """*work* for each of *stems*, on threads where there are several; the first error after all have ended."""
-    if len(stems) <= 1:
-        for stem in stems:
-            work(stem)
-        return
-    with ThreadPoolExecutor(min(THREADS, len(stems)), "decisions") as pool:
-        for done in [pool.submit(work, stem) for stem in stems]:
-            done.result()
+def _at_once(work: Callable[[str], Done], stems: Collection[str]) -> Iterator[tuple[str, Done]]:
+    """*work* for each of *stems*, on threads where there are several."""
+    if len(stems) > 1:
+        yield from pipelined(stems, work, workers=min(THREADS, len(stems)), ahead=_AHEAD)
+    else:
+        yield from ((stem, work(stem)) for stem in stems)

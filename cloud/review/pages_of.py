@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cloud.dataset.findings import Finding, Findings
-from cloud.dataset.pictures import Pictures
-from cloud.dataset.validate_pictures import in_turn
+from cloud.dataset.pictures import AHEAD, THREADS, Pictures
 from cloud.decode.jpeg import encode_jpeg
 from cloud.labeling.output import Record
+from cloud.pipelining import pipelined
 from cloud.review.drawing import CARD, GAP, MARGIN, PAPER, QUALITY, TITLE, filled, title_strip
 from cloud.review.tiles import CAPTION, Card, card_of
 from edge_agent.errors import ConfigInvalid
@@ -114,7 +114,9 @@ def pages(
     """
     look = look or Look()
     number, sheet = 1, _Sheet(look)
-    for record, card in in_turn(lambda record: card_of(record, pictures, look.tile_width), records):
+    width = look.tile_width
+    cards = pipelined(records, lambda record: card_of(record, pictures, width), workers=THREADS, ahead=AHEAD)
+    for record, card in cards:
         if card.code:
             fix = card.fix or _FIXES[card.code]
             findings.add(Finding(card.code, record.line.where, record.line.number, card.what, fix))

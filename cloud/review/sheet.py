@@ -23,6 +23,7 @@ from cloud.review.drawing import (
     text_strip,
     title_strip,
 )
+from cloud.review.spread import Spread
 from cloud.settings import Sheet
 
 if TYPE_CHECKING:
@@ -36,37 +37,33 @@ class ContactSheet:
     """Collects shrunk frames, at most ``max_tiles`` of them however long the video, spread evenly over it."""
 
     settings: Sheet
-    seen: int = 0
-    _stride: int = 1
-    _tiles: list[tuple[int, float, Picture]] = field(default_factory=list)
+    _spread: Spread[tuple[int, float, Picture]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._spread = Spread(self.settings.max_tiles)
 
     def add(self, sample: Sample) -> None:
         """Take the next sampled frame; its picture is made only if it is to be drawn."""
-        if self.seen % self._stride == 0:
-            if len(self._tiles) == self.settings.max_tiles:
-                self._stride *= 2
-                self._tiles = self._tiles[::2]
-            if self.seen % self._stride == 0:
-                self._tiles.append((sample.index, sample.time, sample.tile(self.settings.tile_width)))
-        self.seen += 1
+        if self._spread.takes_next():
+            self._spread.kept.append((sample.index, sample.time, sample.tile(self.settings.tile_width)))
 
     def render(self, title: str, facts: str, rejected: Mapping[int, Sequence[str]]) -> bytes:
         """The sheet as a JPEG: *title* large, *facts* small below it, then the tiles.
 
         Tiles of *rejected* frames (reasons by ordinal) are dimmed and framed, and name the reasons.
         """
-        width = self.settings.tile_width
-        height = max((tile.shape[0] for _, _, tile in self._tiles), default=0)
-        columns = max(1, min(self.settings.columns, len(self._tiles)))
-        rows = -(-len(self._tiles) // columns)
-        if len(self._tiles) < self.seen:
-            facts = f"{facts}  |  {len(self._tiles)} of {self.seen} shown"
+        width, tiles, seen = self.settings.tile_width, self._spread.kept, self._spread.seen
+        height = max((tile.shape[0] for _, _, tile in tiles), default=0)
+        columns = max(1, min(self.settings.columns, len(tiles)))
+        rows = -(-len(tiles) // columns)
+        if len(tiles) < seen:
+            facts = f"{facts}  |  {len(tiles)} of {seen} shown"
         header = title_strip(title, facts)
         across = max(columns * (width + GAP) - GAP, header.shape[1]) + 2 * MARGIN
         down = TITLE + rows * (height + CAPTION + GAP) - GAP + 2 * MARGIN
         sheet = filled(down, across, PAPER)
         sheet[MARGIN : MARGIN + header.shape[0], MARGIN : MARGIN + header.shape[1]] = header
-        for place, (index, time, tile) in enumerate(self._tiles):
+        for place, (index, time, tile) in enumerate(tiles):
             row, column = divmod(place, columns)
             left = MARGIN + column * (width + GAP)
             top = MARGIN + TITLE + row * (height + CAPTION + GAP)

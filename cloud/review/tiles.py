@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ _PALETTE: tuple[Color, ...] = (
     (90, 190, 250), (120, 220, 120), (250, 170, 90), (140, 120, 250), (230, 220, 90), (220, 130, 230), (80, 230, 220),
 )  # fmt: skip
 _NAMED_BOXES = 6  # more names than these would hide the picture
+
+Rectangle = tuple[int, int, int, int]
+"""Left, top, right, bottom, in pixels of a tile; the last two are beyond it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,9 @@ def _tile(example: Example, pictures: Pictures, width: int) -> tuple[Picture, st
     tile = shrunk(data, header, width, width)
     across, down = example.width or header.width, example.height or header.height
     boxes = example.boxes or ()
-    for box in boxes:
-        _draw(tile, box, tile.shape[1] / across, tile.shape[0] / down, named=len(boxes) <= _NAMED_BOXES)
+    outlines = [_draw(tile, box, tile.shape[1] / across, tile.shape[0] / down) for box in boxes]
+    if len(boxes) <= _NAMED_BOXES:
+        _name(tile, [box.label for box in boxes], outlines)
     if (across, down) == (header.width, header.height):
         return tile, ""
     return tile, f"its picture has {header.width}x{header.height} pixels, the labelled one had {across}x{down}"
@@ -134,7 +139,8 @@ def color_of(label: str) -> Color:
     return _PALETTE[zlib.crc32(label.encode("utf-8", "replace")) % len(_PALETTE)]
 
 
-def _draw(tile: Picture, box: Box, across: float, down: float, *, named: bool) -> None:
+def _draw(tile: Picture, box: Box, across: float, down: float) -> Rectangle:
+    """Outline *box*; where it is on the tile."""
     import cv2
 
     color, (height, width) = color_of(box.label), tile.shape[:2]
@@ -142,9 +148,36 @@ def _draw(tile: Picture, box: Box, across: float, down: float, *, named: bool) -
     top, bottom = (min(height - 1, max(0, round(y * down))) for y in (box.top, box.top + box.height))
     cv2.rectangle(tile, (left, top), (right, bottom), (0, 0, 0), 4)
     cv2.rectangle(tile, (left, top), (right, bottom), color, 2, cv2.LINE_8)
-    if named:
-        name = text_strip(box.label[:24], 0.36, (20, 20, 20), color)
-        lay(tile, name, min(left, max(0, width - name.shape[1])), max(top, name.shape[0] // 2))
+    return left, top, right, bottom
+
+
+def _name(tile: Picture, labels: Sequence[str], outlines: Sequence[Rectangle]) -> None:
+    """Write each label at its box, none over another; later boxes, which are drawn over earlier ones, choose first."""
+    taken: list[Rectangle] = []
+    for label, outline in zip(reversed(labels), reversed(outlines), strict=True):
+        name = text_strip(label[:24], 0.36, (20, 20, 20), color_of(label))
+        place = free_place(outline, name.shape[:2], tile.shape[:2], taken)
+        taken.append(place)
+        lay(tile, name, place[0], place[1] + name.shape[0] // 2)
+
+
+def free_place(
+    outline: Rectangle, name: tuple[int, ...], tile: tuple[int, ...], taken: Sequence[Rectangle]
+) -> Rectangle:
+    """Where a *name* goes on a *tile* (both: height, width): on the upper edge of *outline*, else on the lower one.
+
+    Where other names have *taken* both, inside, line by line; on the upper edge when there is no room at all. Pure.
+    """
+    (down, across), (height, width) = name, tile
+    left = max(0, min(outline[0], width - across))
+    lines = [outline[1], outline[3], *range(outline[1] + down, outline[3], down)]
+    tops = [max(0, min(line - down // 2, height - down)) for line in lines]
+    places = [(left, top, left + across, top + down) for top in tops]
+    return next((place for place in places if not any(_meet(place, other) for other in taken)), places[0])
+
+
+def _meet(one: Rectangle, other: Rectangle) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _blank(width: int, banner: str, color: Color) -> Picture:

@@ -16,8 +16,8 @@ from cloud.events import parse
 from cloud.queue import Queue
 from edge_agent.errors import ConfigInvalid, CredentialsRefused, StoreThrottled
 from edge_agent.store.s3 import S3Store
-from tests.integration.test_cloud_cli import Run
 from tests.support.clock import FakeClock
+from tests.support.command import Run
 from tests.support.queueing import Queued, make_queue
 
 FUNCTION = "arn:aws:lambda:eu-central-1:111122223333:function:extract"

@@ -10,33 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import structlog
 
-from cloud import cli
 from edge_agent.store.s3 import S3Store
-
-
-class Run:
-    """Runs the command in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: object) -> tuple[int, str, str]:
-        """Exit status, standard output, standard error."""
-        self._monkeypatch.setattr(sys, "argv", ["edge-cloud", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = self._capsys.readouterr()
-        assert "Traceback" not in out + err
-        structlog.reset_defaults()
-        return (caught.value.code if isinstance(caught.value.code, int) else 0), out, err
+from tests.support.command import Run
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    for variable in [name for name in os.environ if name.startswith("EDGE_CLOUD_")]:
-        monkeypatch.delenv(variable)
     return Run(monkeypatch, capsys)
 
 

@@ -15,9 +15,10 @@ import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from cloud.decode.decoder import Decoder, Report
-from cloud.decode.encode import encode, file_of, pipelined
+from cloud.decode.encode import encode, file_of
 from cloud.decode.plan import Mode
 from cloud.decode.sample import Sample
+from cloud.pipelining import pipelined
 from cloud.settings import PictureSettings, Sampling
 from edge_agent.errors import VideoUnreadable
 

@@ -14,6 +14,7 @@ import pytest
 from edge_agent.store.s3 import S3Store
 from tests.support.emulator import Emulator, emulator, missing
 from tests.support.template import REGION, Template
+from tests.support.wait import until
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "runs")
 
@@ -103,6 +104,7 @@ def test_a_notification_becomes_frames_lines_and_a_log_line(
     assert listed == [dataset.uri(info.key) for info in dataset.list("frames/")] != []
     assert function.invoke(queued(event)) == {"batchItemFailures": []}
     assert dataset.get("manifests/black_cup/undated.manifest").body == manifest
+    until(lambda: function.lines("video_unchanged"), "the last line of the log")
     (fact,) = function.lines("video_processed")
     assert (fact["key"], fact["lines"]) == ("videos/black_cup_1.mp4", len(listed))
     assert len(function.lines("video_unchanged")) == 1

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from cloud import cli
 from cloud.dataset.findings import Findings
 from cloud.labeling import export_pictures
 from cloud.labeling.export import Report, Target, export
@@ -25,25 +24,10 @@ from cloud.labeling.formats.registry import Name, Readable, format_of
 from edge_agent.errors import ConfigInvalid, WriteFailed
 from edge_agent.store.s3 import S3Store
 from tests.support import labelled
+from tests.support.command import Run
 from tests.support.wait import until
 
 GROUND_TRUTH = Path(__file__).parents[1] / "ground_truth"
-
-
-class Run:
-    """Runs the command in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: object) -> tuple[int, str, str]:
-        """Exit status, standard output, standard error."""
-        self._monkeypatch.setattr(sys, "argv", ["edge-cloud", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = self._capsys.readouterr()
-        assert "Traceback" not in out + err
-        return (caught.value.code if isinstance(caught.value.code, int) else 0), out, err
 
 
 @pytest.fixture
@@ -154,7 +138,8 @@ def test_a_killed_export_is_taken_up_and_copies_nothing_twice(run: Run, tmp_path
     )
     partial = tmp_path / ".set.partial" / "data" / "JPEGImages"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        until(lambda: recorded(tmp_path / ".set.partial" / ".ledger") == 59, "all pictures but the held one", 30)
+        until(lambda: recorded(tmp_path / ".set.partial" / ".ledger") == 59, "all pictures but the held one")
+        until((partial / "v_1_000030.jpg").exists, "the held one")
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "set").exists()
@@ -278,10 +263,12 @@ def test_boxes_whose_class_is_refused_do_not_turn_into_something_else(tmp_path: 
 
 
 def test_relative_names_are_relative_to_the_manifest(tmp_path: Path) -> None:
-    """Wherever the command is run; and of an export with nothing in it nothing stays behind."""
-    labelled.picture(tmp_path / "in" / "frames" / "a.jpg")
-    lines = [labelled.line("frames/a.jpg", [("cup", 1, 2, 3, 4)])]
-    assert run_export(labelled.manifest(tmp_path / "in" / "m", lines), Name.COCO, tmp_path / "set").copied == 1
+    """Wherever the command is run, also upwards; and of an export with nothing in it nothing stays behind."""
+    sources = ["frames/a.jpg", "frames/b%20.jpg", "../in/frames/../c.jpg"]
+    for source in sources:
+        labelled.picture(tmp_path / "in" / source)
+    lines = [labelled.line(source, [("cup", 1, 2, 3, 4)]) for source in sources]
+    assert run_export(labelled.manifest(tmp_path / "in" / "m", lines), Name.COCO, tmp_path / "set").copied == 3
     lines = [labelled.line("frames/b.jpg", [("cup", 1, 2, 3, 4)])]
     with pytest.raises(ConfigInvalid, match="nothing is left to export"):
         run_export(labelled.manifest(tmp_path / "in" / "m", lines), Name.COCO, tmp_path / "other")
@@ -344,6 +331,27 @@ def test_class_fields_alone_make_class_folders(run: Run, tmp_path: Path) -> None
     assert run("import", "yolo", tmp_path / "set", "--out", tmp_path / "back")[0] == 0
     back = [json.loads(line) for line in (tmp_path / "back").read_text().splitlines()]
     assert sorted(map(json.dumps, back)) == sorted(map(json.dumps, lines[:3]))
+
+
+@pytest.mark.parametrize("name", [Name.VOC, Name.LABEL_STUDIO])
+def test_class_fields_that_make_no_class_are_left_out_and_told(run: Run, tmp_path: Path, name: Name) -> None:
+    """A line break, a terminal's escape or blanks in a class field reach neither the data set nor the terminal."""
+    fields = [("a\n\x1b[31mEVIL", "x"), (" ", "box"), ("red\u202e", "box")]
+    lines = [
+        {"source-ref": labelled.picture(tmp_path / f"{number}.jpg").as_uri(), "color": color, "object": kind}
+        for number, (color, kind) in enumerate(fields)
+    ]
+    manifest = labelled.manifest(tmp_path / "m", lines)
+    status, out, err = run("export", name, manifest, "--what", "tags", "--out", tmp_path / "set")
+    assert (status, "1 picture (train 1)" in out, "2 left out" in out) == (0, True, True)
+    assert f"{manifest}:1: class field 'color' has control characters in it; rename the class" in err
+    assert f"{manifest}:2: class field 'color' is empty; rename the class" in err
+    assert all(letter.isprintable() or letter == "\n" for letter in out + err)
+    for path in (tmp_path / "set").rglob("*.txt"):
+        assert "EVIL" not in path.read_text()
+    assert run("export", name, manifest, "--what", "tags", "--out", tmp_path / "other", "--strict")[0] == 1
+    status, _, err = run("export", name, labelled.manifest(manifest, lines[:2]), "--out", tmp_path / "none")
+    assert (status, "nothing is left to export" in err, err.count("rename the class")) == (2, True, 2)
 
 
 def test_augmented_manifests_are_the_lines_of_each_split(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.segment import parse_moment
-from tests.support.agent import ROOT, process, segments_in, write_settings
+from tests.support.agent import ROOT, mend, process, segments_in, write_settings
 from tests.support.capture import BLUE, FIELDS, Tags, job_for, record
 from tests.support.clock import FakeClock
 from tests.support.wait import until
@@ -37,6 +37,11 @@ def said(*arguments: str | Path) -> str:
     return done.stdout.strip()
 
 
+def in_force(*arguments: str | Path) -> str:
+    """What an order says that is in force; given again where a busy machine takes longer than it waits for that."""
+    return until(lambda: line if "takes effect" not in (line := said(*arguments)) else "", "an order in force")
+
+
 def status(config: Path) -> dict[str, object]:
     found: dict[str, object] = json.loads(said("status", "-c", config, "--json"))["cameras"]["cam1"]
     return found
@@ -48,19 +53,20 @@ def test_a_label_tells_what_is_in_force_and_a_cleared_one_goes_back(tmp_path: Pa
     parts = tmp_path / "spool" / "recording"
     with process("edge_agent.cli", "capture", "-c", config):
         until(lambda: list(parts.glob("black_cup_*.part")), "the first segment")
-        line = said("label", "cam1", "color=blue", "object=crate", "--for", "1h", "-c", config)
+        line = in_force("label", "cam1", "color=blue", "object=crate", "--for", "1h", "-c", config)
         (part,) = parts.glob("*.part")
         assert part.name.startswith("blue_crate_")
         assert line.startswith("cam1: blue_crate until ")
         assert line.endswith(f": recording {part.name.removesuffix('.mp4.part')}")
-        line = said("label", "cam1", "--clear", "-c", config)
+        line = in_force("label", "cam1", "--clear", "-c", config)
         (part,) = parts.glob("*.part")
         assert line == f"cam1: black_cup: recording {part.name.removesuffix('.mp4.part')}"
+    mend(tmp_path)
     segments = [segment for _, segment in segments_in(tmp_path / "spool" / "ready")]
     segments.sort(key=lambda segment: segment.start)
     assert [str(segment.name.tag) for segment in segments] == ["black_cup", "blue_crate", "black_cup"]
     assert [segment.class_set_by.partition(":")[0] for segment in segments] == ["config", "shell", "config"]
-    assert abs(parse_moment(segments[1].class_set_at) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert abs(parse_moment(segments[1].class_set_at) - datetime.now(UTC)) < timedelta(minutes=3)
 
 
 def test_a_label_for_some_seconds_ends_by_itself(tmp_path: Path) -> None:
@@ -83,9 +89,10 @@ def test_a_camera_without_a_class_records_only_while_it_is_labelled(tmp_path: Pa
         until((tmp_path / "spool/state/agent.sock").exists, "the agent")
         until(lambda: status(config)["state"] == "no class set", "the status")
         assert not list(parts.glob("*.part"))
-        line = said("label", "cam1", "color=blue", "object=crate", "-c", config)
+        line = in_force("label", "cam1", "color=blue", "object=crate", "-c", config)
         assert line.startswith("cam1: blue_crate: recording blue_crate_")
-        assert said("label", "cam1", "--clear", "-c", config) == "cam1: no class: nothing is recorded without a class"
+        line = in_force("label", "cam1", "--clear", "-c", config)
+        assert line == "cam1: no class: nothing is recorded without a class"
         assert not list(parts.glob("*.part"))
     line = said("label", "cam1", "color=red", "object=cup", "-c", config)
     assert line == "cam1: red_cup recorded; takes effect when the agent starts"

@@ -9,7 +9,7 @@ import sys
 import threading
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,30 +18,19 @@ import boto3
 import pytest
 from botocore.loaders import JSONFileLoader
 
-from cloud import cli
 from cloud.labeling.template_preview import Preview, Sample, page
+from tests.support.command import Run
 from tests.support.ground_truth import GroundTruth, ground_truth, labelled
 from tests.support.wait import until
 
-Run = Callable[..., tuple[int, str, str]]
 JPEG = Path(__file__).parents[1] / "ground_truth"
 OUTPUT = "datasets/{0}/labels/{0}/manifests/output/output.manifest"
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs the command in this process: exit status, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["edge-cloud", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return (caught.value.code if isinstance(caught.value.code, int) else 0), out, err
-
-    return call
+    return Run(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -363,6 +352,25 @@ def test_a_task_set_tells_which_pictures_it_lacks(run: Run, tmp_path: Path) -> N
     assert f"-m {sent} --attribute bb" in out
 
 
+@pytest.mark.parametrize("tool", ["label-studio", "cvat"])
+def test_a_task_set_of_linked_pictures_holds_the_pictures(run: Run, tmp_path: Path, tool: str) -> None:
+    """Where the pictures are symbolic links, as in a store that keeps versions, the set has files of their bytes."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/a.jpg").write_bytes(_BLANK)
+    sent = tmp_path / "in.manifest"
+    with sent.open("w") as lines:
+        for name in ("a.jpg", "b.jpg"):
+            (tmp_path / name).symlink_to("real/a.jpg")
+            lines.write(json.dumps({"source-ref": (tmp_path / name).as_uri()}) + "\n")
+    config = settings(tmp_path / "l.yaml", workers=None, role=None)
+    status, out, err = run("label", "create", "j", "-m", sent, "-c", config, "--to", tool, "--out", "set")
+    assert (status, "set: 2 pictures" in out, err) == (0, True, "")
+    made = sorted((tmp_path / "set/images").iterdir())
+    assert [(path.name, path.is_symlink(), path.read_bytes() == _BLANK) for path in made] == [
+        ("a.jpg", False, True), ("b.jpg", False, True),
+    ]  # fmt: skip
+
+
 _BLANK = _jpeg(1920, 1080)
 
 
@@ -419,7 +427,7 @@ def test_the_preview_is_served_on_this_machine_alone(tmp_path: Path) -> None:
         assert url.startswith("http://127.0.0.1:")
         bodies = {}
         for path in ("", "preview.css", "icon.svg", "template", "sample", "example/good-1.jpg"):
-            with urllib.request.urlopen(url + path, timeout=10) as answer:
+            with urllib.request.urlopen(url + path, timeout=60) as answer:
                 assert "default-src 'none'" in answer.headers["content-security-policy"]
                 bodies[path] = answer.read()
         assert bodies["example/good-1.jpg"] == b"picture"
@@ -427,4 +435,4 @@ def test_the_preview_is_served_on_this_machine_alone(tmp_path: Path) -> None:
         assert bodies["template"] == b"<crowd-form>"
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloud import cli
 from cloud.dataset.findings import Findings
 from cloud.dataset.overrides import Decision
 from cloud.dataset.pictures import Pictures, header_of
@@ -26,6 +24,7 @@ from edge_agent.errors import ObjectConflict, ObjectNotFound
 from edge_agent.store.s3 import S3Store
 from tests.support.browser import chromium
 from tests.support.clock import FakeClock
+from tests.support.command import Run
 from tests.support.manifests import GROUND_TRUTH, boxed, line, write
 from tests.support.wait import until
 
@@ -33,23 +32,11 @@ YELLOW, BLUE = (GROUND_TRUTH / f"{name}.output.manifest" for name in ("yellow-bo
 ON_THE_CLIP = {0: (298, 13, 297, 226), 120: (189, 33, 365, 250), 240: (258, 77, 303, 217), 300: (137, 119, 351, 250)}
 """Where the yellow box is on frames of the clip: left, top, width, height, found by its colour and looked at."""
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs the command in this process: exit status, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["edge-cloud", "label", "review", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return (caught.value.code if isinstance(caught.value.code, int) else 0), out, err
-
-    return call
+    return Run(monkeypatch, capsys, "label", "review")
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +109,7 @@ def test_boxes_are_drawn_where_the_object_is(run: Run, frames: Path) -> None:
     status, out, err = run(manifest, "--images", frames, "--sheets", "sheets")
     assert (status, err) == (0, "")
     assert "sheets: 2 pictures" in out
-    sheet = cv2.imread("sheets/class-storage box-001.jpg")
+    sheet = cv2.imread("sheets/class-storage.box-001.jpg")
     assert sheet is not None
     scale, top = LOOK.tile_width / 640, MARGIN + TITLE
     tile = sheet[top : top + round(480 * scale), MARGIN : MARGIN + LOOK.tile_width].astype(int)
@@ -175,7 +162,7 @@ def test_a_chain_is_compared_drawn_and_filtered(run: Run, frames: Path) -> None:
     assert "chain.manifest:6: is no JSON" in err
     assert Path("clean").read_text().splitlines() == manifest.read_text().splitlines()[:2]
     assert {path.name for path in Path("s").iterdir()} == {
-        "class-storage box-001.jpg", "suspicious-001.jpg", "disagreements-001.jpg", "confidence.png", "report.jsonl",
+        "class-storage.box-001.jpg", "suspicious-001.jpg", "disagreements-001.jpg", "confidence.png", "report.jsonl",
     }  # fmt: skip
     report = [json.loads(text) for text in Path("s/report.jsonl").read_text().splitlines()]
     assert [(one["line"], one["kind"]) for one in report] == [
@@ -224,10 +211,11 @@ def test_a_wrong_word_is_one_line(run: Run, arguments: tuple[str, ...], message:
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def catalogue(manifest: Path, pictures: Pictures, clock: FakeClock | None = None) -> LabelCatalogue:
-    task = Task(manifest, str(manifest), choose(survey(manifest)))
+def catalogue(manifest: Path, pictures: Pictures, against: str | None = None) -> LabelCatalogue:
+    found = survey(manifest)
+    task = Task(manifest, str(manifest), choose(found), choose(found, against) if against else None)
     judge = Judge(task, measure(task), Rules())
-    return LabelCatalogue(judge, Decisions.beside(str(manifest), manifest), pictures, clock or FakeClock())
+    return LabelCatalogue(judge, Decisions.beside(str(manifest), manifest), pictures, FakeClock())
 
 
 @contextmanager
@@ -335,7 +323,46 @@ def test_labels_are_dropped_by_hand_in_a_browser(frames: Path, tmp_path: Path) -
         browser.execute_script("document.activeElement?.blur()")
         browser.find_element("tag name", "body").send_keys("d")
         stored = tmp_path / "overrides/labels/clip.manifest.json"
-        until(stored.is_file, "the decision", 10)
+        until(stored.is_file, "the decision")
         said: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
         assert not [entry for entry in said if entry["level"] == "SEVERE"]
     assert [word["decision"] for word in json.loads(stored.read_text())["decisions"].values()] == ["drop"]
+
+
+def chain(*indexes: int) -> list[dict[str, Any]]:
+    """Lines about the clip whose boxes a second job took over; by their order: as they were, renamed, moved."""
+    lines = [on_clip(index) for index in indexes]
+    for fields in lines:
+        fields["fixed"] = json.loads(json.dumps(fields["bb"]))
+        fields["fixed-metadata"] = {**fields["bb-metadata"], "creation-date": "2026-11-23T12:00:00.000000"}
+    lines[1]["fixed-metadata"]["class-map"] = {"0": "lunch box"}
+    lines[2]["fixed"]["annotations"][0]["left"] -= 200
+    return lines
+
+
+def test_the_page_shows_what_another_job_changed_and_says_nothing_of_prices(frames: Path, tmp_path: Path) -> None:
+    """Both boxes with a name each that can be read; words, buttons and reasons that mean something for labels."""
+    manifest = write(tmp_path / "clip.manifest", chain(0, 120, 240))
+    with (
+        closing(Pictures(frames)) as pictures,
+        page(catalogue(manifest, pictures, "bb")) as address,
+        chromium(tmp_path / "profile") as browser,
+    ):
+        browser.get(address)
+        until(lambda: browser.execute_script("return document.querySelectorAll('.tile').length") == 3, "the tiles")
+        drawn = "return [...document.querySelectorAll('.tile')].map((tile) => tile.querySelectorAll('rect').length)"
+        until(lambda: browser.execute_script(drawn) == [1, 2, 2], "the boxes")
+        text = browser.find_element("tag name", "body").text
+        assert "What a threshold drops" in text
+        for word in ("saves", "labelled", "To label", "Faces", "Background only", "$"):
+            assert word not in text
+        reasons = browser.find_elements("css selector", "#facet-reasons .chip span")
+        assert {"class changed", "moved"} <= {each.text for each in reasons}
+        browser.execute_script("document.activeElement?.blur()")
+        browser.find_element("tag name", "body").send_keys("n", "\ue007")  # the second one, full size
+        names = "return [...document.querySelectorAll('#view-boxes text')].map((text) => text.textContent)"
+        until(lambda: len(browser.execute_script(names)) == 2, "the names")
+        assert set(browser.execute_script(names)) == {"before: storage box 0.09", "lunch box 0.09"}
+        edges = "return [...document.querySelectorAll('#view-boxes text')].map((text) => text.getBoundingClientRect())"
+        one, other = sorted(browser.execute_script(edges), key=lambda edge: float(edge["top"]))
+        assert one["bottom"] <= other["top"]

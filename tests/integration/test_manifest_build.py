@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
-from cloud import cli
 from cloud.dataset import overrides
 from cloud.dataset.compose import Composed, Tally
 from cloud.dataset.findings import Finding, FindingsPresent
@@ -30,33 +29,16 @@ from edge_agent.errors import StoreUnreachable
 from edge_agent.store import ObjectStore
 from edge_agent.store.directory import DirectoryStore
 from edge_agent.store.s3 import S3Store
+from tests.support.command import Run
 from tests.support.memory_store import MemoryStore, Told
 
 FIRST, AGAIN = "black_cup_dock7-cam1-20261122T143105123Z", "black_cup_dock7-cam2-20261122T150000000Z"
 YELLOW = "yellow_box_1"
 
 
-class Run:
-    """Runs the command in this process: exit status, standard output, standard error."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: object) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(sys, "argv", ["edge-cloud", "manifest", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = self._capsys.readouterr()
-        assert "Traceback" not in out + err
-        structlog.reset_defaults()
-        return (caught.value.code if isinstance(caught.value.code, int) else 0), out, err
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    for variable in [name for name in os.environ if name.startswith("EDGE_CLOUD_")]:
-        monkeypatch.delenv(variable)
-    return Run(monkeypatch, capsys)
+    return Run(monkeypatch, capsys, "manifest")
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +122,12 @@ def test_review_decisions_are_honoured(run: Run, data: Path) -> None:
     assert "1 out: dropped by a reviewer" in out
     (restored,) = (one for one in lines_of(data / "datasets/mine/mine.manifest") if one["source-ref"].endswith(*back))
     assert restored == {"source-ref": store.uri(rejected.key), "color": "black", "object": "cup"}
+    settings = data.parent / "cloud.yaml"
+    settings.write_text("{raw: unused, dataset: unused, lines: {extra: [camera, frame]}}")
+    assert run("build", data, "-n", "mine", "--extra", "device", "-c", settings)[0] == 0
+    (restored,) = (one for one in lines_of(data / "datasets/mine/mine.manifest") if one["source-ref"].endswith(*back))
+    usual = {"camera": "cam1", "frame": rejected.index}
+    assert list(restored.items())[3:] == [*usual.items(), ("device", "dock7")]
 
 
 def test_what_a_reviewer_kept_is_no_twin(run: Run, data: Path) -> None:
@@ -308,8 +296,8 @@ def test_a_rebuild_takes_the_place_of_a_larger_one(store: ObjectStore, monkeypat
     assert names == ["set-0009.manifest", "set.manifest", "set.report.json"]
 
 
-def test_a_build_cut_short_is_seen_to_be_none(tmp_path: Path) -> None:
-    """The report stands only where all files do: whichever put fails, what is there is whole or has no report."""
+def test_a_build_cut_short_is_seen_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever step fails: the report stands only where all files do, and the next build leaves nothing of it over."""
 
     class Streaming(MemoryStore):
         def put(self, key: str, body: Any, **known: Any) -> Any:
@@ -318,20 +306,25 @@ def test_a_build_cut_short_is_seen_to_be_none(tmp_path: Path) -> None:
     def make(store: Any, lines: int) -> None:
         publish(StoreFolder(store, ""), iter(texts(lines)), Composed(()), LABEL, Tally(), strict=False)
 
-    for fails in range(1, 4):
+    monkeypatch.setattr(write, "__defaults__", (2,))
+    for before, fails in itertools.product((0, 5), range(1, 11)):
         memory, calls = Streaming("b", tmp_path), iter(range(1, 99))
-        make(memory, 5)
+        memory.put("set-0009.manifest", b"a person's own")
+        if before:
+            make(memory, before)
 
         def around(call: str, real: Any, calls: Iterator[int] = calls, fails: int = fails) -> Any:
             if call in ("put", "delete") and next(calls) == fails:
                 raise StoreUnreachable("the link is gone")
             return real()
 
-        with pytest.raises(StoreUnreachable):
-            make(Told(memory, around), 2)
+        with suppress(StoreUnreachable):  # a build over nothing has fewer steps
+            make(Told(memory, around), 7)
         if "set.report.json" in memory.objects:
             report = BuildReport.model_validate_json(memory.objects["set.report.json"].body)
-            assert [one.sha256 for one in report.files] == [memory.objects["set.manifest"].info.etag]
+            assert all(one.sha256 == memory.objects[one.name].info.etag for one in report.files)
+        make(memory, 2)
+        assert set(memory.objects) == {"set-0009.manifest", "set.manifest", "set.report.json"}
 
 
 def test_an_error_leaves_a_local_file_as_it_was(tmp_path: Path) -> None:

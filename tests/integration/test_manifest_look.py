@@ -12,7 +12,7 @@ from cloud.dataset import open_dataset
 from cloud.decode.jpeg import encode_jpeg
 from edge_agent.store import ObjectStore
 from edge_agent.store.s3 import S3Store
-from tests.integration.test_cloud_cli import Run
+from tests.support.command import Run
 from tests.support.manifests import GROUND_TRUTH, boxed, line, write
 
 PICTURE = encode_jpeg(np.full((480, 640, 3), 90, np.uint8), 90)
@@ -178,6 +178,6 @@ def test_a_notebook_opens_a_whole_data_set(store: ObjectStore, moto_endpoint: st
     assert [frame.source for frame in found] == [store.uri(_key(number)) for number in (1, 2, 3)]
     assert found[0].tag == {"color": "yellow", "object": "box"}
     assert found[0].image.shape == (480, 640, 3)
-    assert frames.stats().cameras == {"cam1": 3}
+    assert frames.stats().cameras == {"dock7/cam1": 3}
     assert frames.sheet(limit=2).jpeg
     frames.pictures.close()

@@ -19,6 +19,7 @@ from cloud.review.web import room
 from edge_agent.store.directory import DirectoryStore
 from tests.support import moto_server
 from tests.support.browser import chromium
+from tests.support.ports import free_port
 from tests.support.reviewing import PRICE, Site, decisions, extracted, frames_of, invented, served
 from tests.support.wait import until
 
@@ -94,7 +95,7 @@ def test_a_video_is_reviewed_with_the_keyboard_alone(browser: WebDriver, real: D
 
     with served(frames_of(real)) as site:
         opened(browser, site)
-        assert shown(browser, "#labels") == "16"
+        until(lambda: shown(browser, "#labels") == "16", "the labels to be bought")
         assert shown(browser, "#money") == "$0.64"
         until(lambda: ask(browser, "document.querySelector('.tile img').naturalWidth") == 320, "a thumbnail")
         keys(browser, "d", "k")
@@ -112,7 +113,7 @@ def test_a_video_is_reviewed_with_the_keyboard_alone(browser: WebDriver, real: D
         assert decisions(real, STEM) == {0: ("drop", "ann"), 30: ("keep", "ann")}
         keys(browser, Keys.HOME, Keys.ENTER)
         until(lambda: ask(browser, "document.getElementById('view-picture').naturalWidth") > 320, "the full picture")
-        assert "drop, by ann (was kept)" in shown(browser, "#view-words")
+        until(lambda: "drop, by ann (was kept)" in shown(browser, "#view-words"), "who dropped it")
         keys(browser, "c", "n")
         until(lambda: shown(browser, "#view-name") == f"{STEM}_000030", "the next frame")
         keys(browser, Keys.ESCAPE, "?")
@@ -133,7 +134,7 @@ def test_a_slider_says_what_the_policy_would(browser: WebDriver, directory_store
     before = savings.savings(index.frames, PRICE)
     with served(frames_of(directory_store)) as site:
         opened(browser, site)
-        assert shown(browser, "#labels") == str(before.labels)
+        until(lambda: shown(browser, "#labels") == str(before.labels), "the labels to be bought")
         set_value = (
             "(() => { arguments[0].value = arguments[1];"
             "arguments[0].dispatchEvent(new Event('input', { bubbles: true })); })()"
@@ -148,7 +149,7 @@ def test_a_slider_says_what_the_policy_would(browser: WebDriver, directory_store
         assert shown(browser, "[data-score=blur] output") == f"saves {blurred} labels, ${blurred * PRICE:.2f}"
         ask(browser, "arguments[0].click()", browser.find_element("id", "drop-beyond"))
         saved(browser)
-        assert shown(browser, "#labels") == str(wanted.labels)
+        until(lambda: shown(browser, "#labels") == str(wanted.labels), "the labels left")
         assert len(decisions(directory_store, "blue_box_1")) == saves
         keys(browser, "u")
         until(lambda: shown(browser, "#labels") == str(before.labels), "the step undone")
@@ -187,7 +188,7 @@ def test_two_reviewers_at_once_see_each_other(
 def test_a_decision_waits_for_a_lost_connection(browser: WebDriver, directory_store: DirectoryStore) -> None:
     """While the server is away the page says so and how many decisions wait; when it is back they are stored."""
     invented(directory_store, "blue_box_1", [{"blur": 0.0}] * 3)
-    with served(frames_of(directory_store)) as site:
+    with served(frames_of(directory_store), port=free_port()) as site:
         opened(browser, site)
         saved(browser)
     keys(browser, "d", "d")
@@ -208,9 +209,10 @@ def test_filters_and_views_show_what_they_say(browser: WebDriver, directory_stor
 
     def press(words: str) -> None:
         script = (
-            "[...document.querySelectorAll('button')].find((one) => one.innerText.startsWith(arguments[0])).click()"
+            "((one) => { one?.click(); return one !== undefined; })"
+            "([...document.querySelectorAll('button')].find((one) => one.innerText.startsWith(arguments[0])))"
         )
-        ask(browser, script, words)
+        until(lambda: ask(browser, script, words), words)
 
     with served(frames_of(directory_store)) as site:
         opened(browser, site)
@@ -225,7 +227,7 @@ def test_filters_and_views_show_what_they_say(browser: WebDriver, directory_stor
         until(lambda: shown(browser, "#count") == "3 of 8 frames", "those found")
         press("By class")
         until(lambda: "onerror" in shown(browser, ".head h3"), "the hostile class as text")
-        assert "1 damaged index" in shown(browser, "#findings summary")
+        until(lambda: "1 damaged index" in shown(browser, "#findings summary"), "the finding")
         assert browser.title == "dock 7 \u2013 review"
         assert ask(browser, "document.querySelectorAll('img[src=x]').length") == 0
         assert complaints(browser) == []
@@ -255,10 +257,11 @@ def test_boxes_are_drawn_and_filtered_by_confidence(browser: WebDriver, director
     invented(directory_store, "blue_box_1", [{}] * 2)
     with served(Boxed(directory_store)) as site:  # type: ignore[arg-type]
         opened(browser, site)
-        assert ask(browser, "document.querySelectorAll('#tile-0 rect').length") == 2
+        until(lambda: ask(browser, "document.querySelectorAll('#tile-0 rect').length") == 2, "two boxes")
         keys(browser, Keys.ENTER)
         until(lambda: ask(browser, "document.querySelectorAll('#view-boxes text').length") == 2, "labels")
-        assert ask(browser, "document.querySelectorAll('#view-boxes text')[1].textContent") == "<b> 0.30"
+        names = "[...document.querySelectorAll('#view-boxes text')].map((one) => one.textContent)"
+        assert sorted(ask(browser, names)) == ["<b> 0.30", "cup 0.90"]
         keys(browser, Keys.ESCAPE)
         range_ = browser.find_element("id", "confidence")
         ask(browser, "(arguments[0].value = 0.5, arguments[0].dispatchEvent(new Event('input')))", range_)

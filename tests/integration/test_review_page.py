@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -15,10 +17,11 @@ from cloud.dataset import overrides
 from cloud.dataset.findings import Findings
 from cloud.dataset.overrides import Decision
 from cloud.review.catalogue import Catalogue, Decided, Item, Word
-from cloud.review.web import reading
+from cloud.review.web import reading, room
+from cloud.review.web.guard import BODY_BYTES
 from cloud.review.web.server import Listen, NotListening, serve
 from edge_agent.errors import ObjectNotFound, StoreUnreachable
-from edge_agent.store import ObjectStore
+from edge_agent.store import ObjectStore, StoredObject
 from edge_agent.store.directory import DirectoryStore
 from tests.support.reviewing import Site, decisions, frames_of, invented, picture, served
 from tests.support.wait import until
@@ -169,6 +172,66 @@ def test_what_another_process_decides_is_news(store: ObjectStore) -> None:
         ours.decide({"blue_box_9_000000": "drop"}, "ann")
 
 
+class Faltering(DirectoryStore):
+    """A store whose link fails, once, when that key is read."""
+
+    failing = ""
+
+    def get(self, key: str) -> StoredObject:
+        if key == self.failing:
+            self.failing = ""
+            raise StoreUnreachable("no connection", where=key)
+        return super().get(key)
+
+
+def test_news_that_could_not_be_read_comes_with_the_next_look(directory_store: DirectoryStore) -> None:
+    """The link fails while one of two others' decisions is read: both are told as soon as it is back, and once."""
+    store = Faltering(directory_store.root)
+    for stem in (STEM, "blue_box_2"):
+        invented(store, stem, SCORES, pictures=False)
+    ours = frames_of(store)
+    assert len(list(ours.groups())) == 2
+    for stem in (STEM, "blue_box_2"):
+        overrides.decide(directory_store, stem, "v1", {0: Decision(decision="drop", by="ben")})
+    for stem in (STEM, "blue_box_2"):
+        store.failing = overrides.key_of(stem)
+        with pytest.raises(StoreUnreachable):
+            ours.news()
+    assert ours.news() == {f"{stem}_000000": Decided("drop", "ben") for stem in (STEM, "blue_box_2")}
+    assert ours.news() == {}
+
+
+def test_what_is_decided_before_a_video_is_reached_is_news(directory_store: DirectoryStore) -> None:
+    """Somebody decides on the last video while the page still reads the first: it is shown, though not read with it."""
+    stems = [f"blue_box_{number:03d}" for number in range(40)]
+    for stem in stems:
+        invented(directory_store, stem, [{"blur": 0.1}], pictures=False)
+    ours = frames_of(directory_store)
+    groups = ours.groups()
+    next(groups)
+    overrides.decide(directory_store, stems[-1], "v1", {0: Decision(decision="drop", by="ben")})
+    assert ours.news() == {}
+    assert [item.decision for group in groups for item in group] == [None] * 39
+    assert ours.news() == {f"{stems[-1]}_000000": Decided("drop", "ben")}
+
+
+def test_a_page_that_outlived_its_video_leaves_decisions_on_the_newer_alone(directory_store: DirectoryStore) -> None:
+    """The frames it shows are gone: what is decided on them is refused in words, the others' decisions stand."""
+    index = invented(directory_store, STEM, SCORES, pictures=False)
+    with served(frames_of(directory_store)) as site:
+        site.items()
+        newer = index.model_copy(update={"video": index.video.model_copy(update={"etag": "v2"})})
+        directory_store.put(f"index/{STEM}.json", newer.to_json())
+        overrides.decide(directory_store, STEM, "v2", {30: Decision(decision="drop", by="ben")})
+        answer = site.decide("ann", {f"{STEM}_000000": "keep"})
+        assert "newer version of the video than the one shown" in answer.json["failed"][f"{STEM}_000000"]
+        assert decisions(directory_store, STEM) == {30: ("drop", "ben")}
+    overrides.decide(directory_store, STEM, "v1", {0: Decision(decision="drop", by="ben")})
+    ours = frames_of(directory_store)
+    assert len(list(ours.groups())) == 1
+    assert ours.decide({f"{STEM}_000030": "keep"}, "ann") == {f"{STEM}_000030": Decided("keep", "ann")}
+
+
 def test_reviewers_who_decide_at_once_lose_nothing(store: ObjectStore) -> None:
     """Two processes that decide about frames of one video at the same time: every decision stands."""
     invented(store, STEM, [{"blur": 0.0}] * 16, pictures=False)
@@ -218,6 +281,14 @@ def test_every_answer_forbids_scripts_but_the_pages_own(site: Site) -> None:
         assert headers["x-content-type-options"] == "nosniff"
     assert b"<script>" not in site.get("/").body
     assert site.call("POST", "/api/decisions", b"x", content_length="9999999").status == 413
+
+
+def test_what_is_too_long_is_refused_unread(site: Site) -> None:
+    """A body that is longer than it was said to be is one line of JSON and no fault of the server's."""
+    for path in ("/api/decisions", "/api/session"):
+        assert site.chunked("POST", path, b" " * (BODY_BYTES + 1)) == 413
+    assert site.items()[-1] == {"end": True, "failure": ""}
+    assert site.told == []
 
 
 def test_elsewhere_a_token_is_demanded(directory_store: DirectoryStore) -> None:
@@ -332,7 +403,7 @@ def test_the_command_serves_until_it_is_told_to_stop(directory_store: DirectoryS
         link = next(line for line in lines if line.startswith("http://127.0.0.1:")).strip()
         assert Site(int(link.rstrip("/").rpartition(":")[2])).items()[1]["verdict"] == "kfr"
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, "")
 
 
@@ -343,7 +414,7 @@ class Slow(Failing):
         self.go_on = threading.Event()
 
     def groups(self) -> Iterator[Sequence[Item]]:
-        self.go_on.wait(20)
+        self.go_on.wait(60)
         yield [Item("a_0", "a", "a_0", "box", "kept")]
 
     def decide(self, changes: Mapping[str, Word | None], by: str) -> Mapping[str, Decided]:
@@ -360,3 +431,43 @@ def test_a_page_that_outlived_its_server_waits_for_the_next_one_to_read() -> Non
             catalogue.go_on.set()
         site.items()
         assert site.decide("ann", {"a_0": "drop"}).json == {"failed": {}}
+
+
+class Behind(Slow):
+    """A catalogue whose reader still holds a decision that was taken back since, as its news say."""
+
+    def groups(self) -> Iterator[Sequence[Item]]:
+        self.go_on.wait(60)
+        yield [Item("a_0", "a", "a_0", "box", "kept", decision=Decided("drop", "ben"))]
+
+    def news(self) -> Mapping[str, Decided | None]:
+        return {"a_0": None}
+
+
+def test_a_decision_taken_back_while_it_is_read_stays_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newer word stands, whichever of news and reading comes first."""
+    monkeypatch.setattr(room, "NEWS_SECONDS", 0.01)
+    catalogue = Behind()
+    with served(catalogue) as site:
+        try:
+            with heard(site) as first:
+                assert first == "event: standing\ndata: {}\n"
+                until(lambda: '"none":["a_0"]' in now(site), "that the decision was taken back")
+        finally:
+            catalogue.go_on.set()
+        site.items()
+        assert now(site) == 'event: standing\ndata: {"":{"none":["a_0"]}}\n'
+
+
+@contextmanager
+def heard(site: Site) -> Iterator[str]:
+    """What a page hears first as it opens its line, which stays open."""
+    with closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)) as connection:
+        connection.request("GET", "/api/events")
+        answer = connection.getresponse()
+        yield (answer.readline() + answer.readline()).decode()
+
+
+def now(site: Site) -> str:
+    with heard(site) as first:
+        return first

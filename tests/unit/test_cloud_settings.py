@@ -112,6 +112,14 @@ def test_a_broken_file_is_one_clear_line(tmp_path: Path, text: str, expected: st
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_number_too_large_to_be_spelt_is_one_clear_line(tmp_path: Path) -> None:
+    """Sixteen-digit counts are shown with their fault; one of thousands of digits is a fault all the same."""
+    path = tmp_path / "cloud.yaml"
+    path.write_text(f"dataset: /data\njpeg_quality: 0x{'F' * 5000}\n")
+    with pytest.raises(ConfigInvalid, match=r"^\S+: jpeg_quality: Input should be less than or equal to 100$"):
+        load(path)
+
+
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     """The file that is not there is named."""
     with pytest.raises(ConfigInvalid, match=r"absent\.yaml: no such file"):

@@ -49,8 +49,8 @@ def test_memory_is_bounded_and_tiles_spread_evenly() -> None:
     sheet = ContactSheet(Sheet(tile_width=64, max_tiles=10))
     for index in range(1000):
         sheet.add(frame(index, float(index), 64, 48))
-        assert len(sheet._tiles) <= 10
-    kept = [index for index, _, _ in sheet._tiles]
+        assert len(sheet._spread.kept) <= 10
+    kept = [index for index, _, _ in sheet._spread.kept]
     assert kept[0] == 0
     assert len({after - before for before, after in itertools.pairwise(kept)}) == 1
     assert len(kept) > 5

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +16,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.dataset.findings import Findings
-from cloud.labeling.export_import import read_back, write_manifest
-from cloud.labeling.formats.registry import Readable, format_of
+from cloud.dataset.lines import Line
+from cloud.labeling import tasks_import
+from cloud.labeling.formats.registry import Readable
+from cloud.labeling.output import Choice, Kind, parse
 from edge_agent.errors import EdgeCaptureError
+from tests.support.label_files import COCO, DATA_SETS, LABEL_STUDIO, lay, lines_of
 
-LABEL_STUDIO = [
-    {
-        "id": 1,
-        "data": {"image": "/data/local-files/?d=set/images/a.jpg", "source": "s3://b/a.jpg", "split": "train"},
-        "annotations": [
-            {
-                "was_cancelled": False,
-                "result": [
-                    {
-                        "type": "rectanglelabels",
-                        "original_width": 640,
-                        "original_height": 480,
-                        "value": {"x": 1, "y": 1, "width": 2, "height": 3, "rotation": 0, "rectanglelabels": ["cup"]},
-                        "score": 0.4,
-                    },
-                    {"type": "choices", "value": {"choices": ["blue"]}},
-                ],
-            }
-        ],
-    }
+WORDS = ["", "foo", "cp932", "utf-16", "nan", "1e8", "-5", "87", "9" * 400, "0" * 5000, "0x" + "F" * 5000, "x" * 300]
+WORDS += [
+    "\0",
+    "\udcff",
+    "\ufeff",
+    "&x;",
+    "[" * 3000,
+    "2026-13-45",
+    "!!bool x",
+    "!!int 0",
+    "*a",
+    "<a>",
+    "</image>",
+    "../",
 ]
-COCO = {
-    "images": [{"id": 1, "file_name": "a.jpg", "width": 10, "height": 10}],
-    "categories": [{"id": 1, "name": "cup"}],
-    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "iscrowd": 0, "score": 0.3}],
-}
 SIDECAR = {
     "picture": "images/a.jpg",
     "attribute": "bb",
@@ -91,41 +85,78 @@ def damaged(draw: st.DrawFn, document: Any) -> Any:
     return made
 
 
-def survives(form: Readable, file: str, document: Any, sidecar: Any = None) -> None:
-    """Reading *document* back gives a manifest whose lines are JSON, or an error of ours."""
+@st.composite
+def torn(draw: st.DrawFn, files: dict[str, str]) -> dict[str, str]:
+    """*files* with one word of one of them replaced."""
+    name = draw(st.sampled_from([name for name, text in files.items() if text]))
+    found = draw(st.sampled_from(list(re.finditer(r"[\w.-]+", files[name]))))
+    word = draw(st.sampled_from(WORDS))
+    return {**files, name: files[name][: found.start()] + word + files[name][found.end() :]}
+
+
+def survives(form: Readable, files: dict[str, str]) -> None:
+    """Reading *files* back gives a manifest that our own reader takes as it is, or an error in one line."""
     with tempfile.TemporaryDirectory() as scratch:
-        directory = Path(scratch)
-        (directory / file).write_text(json.dumps(document))
-        if sidecar is not None:
-            (directory / "sources.jsonl").write_text(json.dumps(sidecar) + "\n")
-        findings = Findings()
+        root = lay(Path(scratch) / "set", files)
         try:
-            outcome = write_manifest(read_back(format_of(form), directory, findings), directory / "back", findings)
+            lines = lines_of(form, root, Findings())
         except EdgeCaptureError as error:
-            assert "\n" not in str(error)
+            assert str(error).isprintable()
             return
-        assert len([json.loads(line) for line in (directory / "back").read_text().splitlines()]) == outcome.lines
+        for number, text in enumerate(lines, start=1):
+            again, fields = Findings(), json.loads(text)
+            parse(Line(number, "back", text, fields), Choice("labels", Kind.OTHER), again)
+            if "sources.jsonl" not in files:  # that one says what a line said, whatever it was
+                assert not set(again.counts) - {"negative_position"}, list(again)
 
 
 @settings(max_examples=60, deadline=None)
 @given(damaged(LABEL_STUDIO))
 def test_damaged_label_studio_tasks_are_told(document: Any) -> None:
     """Annotations that are no list, sizes that are none, names with a NUL: told, never a traceback."""
-    survives(Readable.LABEL_STUDIO, "tasks.json", document)
+    survives(Readable.LABEL_STUDIO, {"tasks.json": json.dumps(document)})
 
 
 @settings(max_examples=60, deadline=None)
 @given(damaged(COCO))
 def test_damaged_coco_files_are_told(document: Any) -> None:
     """The same of COCO, whose numbers refer to each other."""
-    survives(Readable.COCO, "instances_train.json", document)
+    survives(Readable.COCO, {"instances_train.json": json.dumps(document)})
+
+
+@pytest.mark.parametrize("form", list(Readable))
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_torn_label_files_are_told(form: Readable, data: st.DataObject) -> None:
+    """Any word of any file of any format, replaced by what no reader expects: no line that ours would refuse."""
+    survives(form, data.draw(torn(DATA_SETS[form])))
+
+
+@pytest.mark.parametrize("tool", [Readable.CVAT, Readable.LABEL_STUDIO])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_torn_answers_of_a_label_tool_are_told(tool: Readable, data: st.DataObject) -> None:
+    """The same by ``label fetch --from``: every line that was sent stands in the manifest, or there is none."""
+    files = data.draw(torn(DATA_SETS[tool]))
+    with tempfile.TemporaryDirectory() as scratch:
+        root, sent, made = Path(scratch) / "set", Path(scratch) / "sent", Path(scratch) / "made"
+        lay(root, files)
+        sent.write_text('{"source-ref":"s3://b/a.jpg"}\n')
+        origin = tasks_import.Origin("j", "labels", datetime(2026, 1, 1, tzinfo=UTC))
+        try:
+            tasks_import.read_back(tool, root, str(sent), origin, str(made), Findings(), None)
+        except EdgeCaptureError as error:
+            assert str(error).isprintable()
+        else:
+            (line,) = made.read_text().splitlines()
+            assert json.loads(line)["source-ref"] == "s3://b/a.jpg"
 
 
 @settings(max_examples=60, deadline=None)
 @given(damaged(SIDECAR))
 def test_a_damaged_sidecar_is_told(row: Any) -> None:
     """What a damaged row of sources.jsonl says of a picture is used as far as it goes."""
-    survives(Readable.LABEL_STUDIO, "tasks.json", LABEL_STUDIO, row)
+    survives(Readable.LABEL_STUDIO, {"tasks.json": json.dumps(LABEL_STUDIO), "sources.jsonl": json.dumps(row) + "\n"})
 
 
 @pytest.mark.parametrize(
@@ -144,4 +175,4 @@ def test_a_damaged_sidecar_is_told(row: Any) -> None:
 )
 def test_what_once_ended_in_a_traceback_is_told(form: Readable, file: str, document: Any, sidecar: Any) -> None:
     """Three files that damage found, kept."""
-    survives(form, file, document, sidecar)
+    survives(form, {file: json.dumps(document), **({"sources.jsonl": json.dumps(sidecar)} if sidecar else {})})

@@ -183,11 +183,38 @@ def test_a_manifest_without_labels_is_all_unlabelled_lines(tmp_path: Path) -> No
 )
 def test_a_broken_box_is_a_finding_with_its_line(tmp_path: Path, changes: dict[str, Any], code: str) -> None:
     """What is no number is left out and counted; what is odd is kept and told; the line stays."""
-    record, findings = one(tmp_path, with_box(**changes))
+    fields = with_box(**changes)
+    fields["bb"]["annotations"].append({"class_id": 0, "left": 1, "top": 2, "width": 3, "height": 4})
+    fields["bb-metadata"]["objects"].append({"confidence": 0.5})
+    record, findings = one(tmp_path, fields)
     (finding,) = findings
     assert (finding.code, finding.line, finding.dropped) == (code, 1, code == "bad_box")
-    assert record.state is State.LABELLED
-    assert len(record.example.boxes or ()) == (code != "bad_box")
+    assert (record.state, record.dropped) == (State.LABELLED, code == "bad_box")
+    assert [box.confidence for box in record.example.boxes or ()] == [0.09, 0.5][code == "bad_box" :]
+
+
+@pytest.mark.parametrize(
+    "fields", [with_box(width=-1), labels([1.5], "image-classification-multilabel", **{"class-map": {"1": "cup"}})]
+)
+def test_labels_of_which_none_can_be_read_are_not_an_empty_picture(tmp_path: Path, fields: dict[str, Any]) -> None:
+    """Somebody saw something there: nobody may take the picture for one with nothing in it."""
+    record, findings = one(tmp_path, fields)
+    assert findings.total == 1
+    assert (record.state, record.example.boxes, record.example.labels) == (State.UNREADABLE, None, None)
+
+
+def test_a_label_that_cannot_be_read_is_not_written_again(tmp_path: Path) -> None:
+    """A box, or a class, beside good ones: the written line has these alone, with their confidences."""
+    fields = with_box(width=-1)
+    fields["bb"]["annotations"].append({"class_id": 0, "left": 1, "top": 2, "width": 3, "height": 4})
+    fields["bb-metadata"]["objects"].append({"confidence": 0.5})
+    record, _ = one(tmp_path, fields)
+    written = json.loads(to_line(record.example, "bb", order=record.line.fields))
+    del fields["bb"]["annotations"][0], fields["bb-metadata"]["objects"][0]
+    assert written == fields
+    sure = {"class-map": {"1": "cup"}, "confidence-map": {"1": 0.7}}
+    record, _ = one(tmp_path, labels([1.5, 1], "image-classification-multilabel", **sure))
+    assert json.loads(to_line(record.example, "it", order=record.line.fields))["it"] == [1]
 
 
 def test_a_box_without_a_place_is_a_finding(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from cloud.labeling.labels import Box, Example, ImageLabel
 from cloud.labeling.output import Kind, Record, State, Verification
 from cloud.labeling.overlap import Agreement, iou, match
 from cloud.labeling.words import plain, quoted
+from cloud.review.tiles import free_place
 from edge_agent.errors import ConfigInvalid
 
 pixels = st.integers(0, 500)
@@ -83,7 +84,7 @@ def test_disagreements_are_moved_renamed_missing_and_added_boxes() -> None:
     later = picture(Box("box", 60, 0, 100, 100), Box("cup", 200, 0, 50, 50), Box("pen", 500, 10, 20, 20))
     agreement = Agreement()
     found = list(agreement.add(former, later))
-    assert [one.change for one in found] == ["moved", "class", "missing", "added"]
+    assert [one.change for one in found] == ["moved", "class changed", "gone", "added"]
     assert found[1].text == "'box' became 'cup', IoU 1.00"
     assert found[2].text == "'cup' 50x50 at 300,300 is gone"
     assert agreement.by_class["box"].mean == pytest.approx((0.25 + 1) / 2)
@@ -114,6 +115,8 @@ def test_classes_of_whole_pictures_are_compared_as_sets() -> None:
         (Box("box", 0, 0, 640, 480), ["whole"]),
         (Box("box", 5, 5, 630, 475), ["whole"]),
         (Box("box", 10, 10, 600, 450), []),
+        (Box("box", 700, 500, 678, 543), ["outside"]),
+        (Box("box", -100, -100, 800, 700), ["outside", "whole"]),
     ],
 )
 def test_a_box_is_suspicious_by_its_place_and_size(box: Box, why: list[str]) -> None:
@@ -230,6 +233,39 @@ def test_a_picture_that_loses_all_its_boxes_is_left_out() -> None:
     rules = Rules(suspicions=frozenset({Suspicion.TINY}))
     assert clean(record(example), rules, suspects(example, {})).left_out == "no label left"
     assert clean(record(picture()), rules, ()).left_out == ""
+
+
+def test_a_label_that_could_not_be_read_is_left_out_whoever_keeps_its_line() -> None:
+    """The line stays with the others, and it is counted; without others by then, it goes."""
+    some = replace(record(picture(Box("box", 1, 1, 3, 3))), dropped=1)
+    for done in (clean(some, Rules(), ()), clean(some, Rules(), (), "keep")):
+        assert (done.left_out, done.dropped) == ("", {"not readable": 1})
+    rules = Rules(suspicions=frozenset({Suspicion.TINY}))
+    assert clean(some, rules, suspects(some.example, {})).left_out == "no label left"
+
+
+pixel = st.integers(0, 399)
+spots = st.tuples(pixel, pixel, pixel, pixel).map(
+    lambda s: (min(s[0], s[2]), min(s[1], s[3]), max(s[0], s[2]), max(s[1], s[3]))
+)
+
+
+@given(spots, st.integers(1, 399), st.lists(spots, max_size=6))
+def test_a_name_is_on_the_tile_and_over_no_other_where_there_is_room(
+    outline: tuple[int, int, int, int], across: int, taken: list[tuple[int, int, int, int]]
+) -> None:
+    """At its box: on the upper edge, or, where another name stands there, on the lower one."""
+    height, name = 400, (12, across)
+    left, top, right, bottom = free_place(outline, name, (height, 400), ())
+    assert 0 <= left < right <= 400
+    assert (right - left, bottom - top) == (across, 12)
+    assert abs(top + 6 - outline[1]) <= 6
+    lower = free_place(outline, name, (height, 400), [(left, top, right, bottom)])
+    if outline[3] - outline[1] > 24:
+        assert abs(lower[1] + 6 - outline[3]) <= 6
+    found = free_place(outline, name, (height, 400), taken)
+    meets = [not (found[0] >= t[2] or t[0] >= found[2] or found[1] >= t[3] or t[1] >= found[3]) for t in taken]
+    assert not any(meets) or found == (left, top, right, bottom)
 
 
 def test_lines_are_left_out_with_their_reason_and_a_person_wins() -> None:

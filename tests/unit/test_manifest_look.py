@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from cloud.dataset import Frame, open_dataset
+from cloud.dataset.entries import entry_of
 from cloud.dataset.findings import Findings
 from cloud.dataset.pictures import Pictures, header_of
 from cloud.dataset.stats import NOT_KNOWN, Stats, collect, median
@@ -122,13 +124,21 @@ def test_a_pipe_or_a_device_named_as_a_picture_is_not_read(tmp_path: Path) -> No
     assert dict(findings.counts) == {"missing_picture": 1}
 
 
-def test_names_cannot_leave_the_directory_of_pictures(tmp_path: Path) -> None:
+def test_keys_cannot_leave_the_directory_of_pictures(tmp_path: Path) -> None:
     """'..' in an object's key finds nothing above --images."""
     (tmp_path / "secret.jpg").write_bytes(picture())
     (tmp_path / "images").mkdir()
     reader = Pictures(images=tmp_path / "images", base=tmp_path / "images")
     assert reader.local("s3://bucket/../secret.jpg") is None
-    assert reader.local("../secret.jpg") is None
+
+
+def test_a_plain_name_is_a_path_from_the_manifest_on(tmp_path: Path) -> None:
+    """Beside it, above it, or from the root, to the letter: what a file:// URI could name anyhow."""
+    reader = Pictures(base=tmp_path / "lists")
+    assert reader.local("a%20b.jpg") == tmp_path / "lists/a%20b.jpg"
+    assert reader.local("../frames/a.jpg") == tmp_path / "lists/../frames/a.jpg"
+    assert reader.local(str(tmp_path / "a.jpg")) == tmp_path / "a.jpg"
+    assert reader.local((tmp_path / "a b.jpg").as_uri()) == tmp_path / "a b.jpg"
 
 
 def test_local_pictures_are_found_by_the_longest_end_of_their_name(tmp_path: Path) -> None:
@@ -188,10 +198,22 @@ def test_a_line_s_own_keys_win_over_its_name(tmp_path: Path) -> None:
         {"source-ref": "s3://b/x.jpg"},
     ]
     found = counted(write(tmp_path / "a.manifest", lines)).as_json()
-    assert found["camera"] == {"cam1": 1, "cam9": 1, NOT_KNOWN: 1}
+    assert found["camera"] == {"dock7/cam1": 1, "dock7/cam9": 1, NOT_KNOWN: 1}
     assert found["day"] == {"2026-11-22": 1, "2026-12-24": 1, NOT_KNOWN: 1}
     assert found["device"] == {"dock7": 2, NOT_KNOWN: 1}
     assert found["split"] == {"test": 1, NOT_KNOWN: 2}
+
+
+def test_cameras_are_counted_as_a_build_counts_them(tmp_path: Path) -> None:
+    """Two devices may both have a cam1, and a name may have more class fields than are told: build and stats agree."""
+    stems = [f"yellow_box_large_{each}-20261122T143105123Z" for each in ("dock7-cam1", "dock8-cam1", "dock7-cam2")]
+    stems.append("yellow_box_1")
+    lines = [{"source-ref": f"s3://b/{stem}_000001.jpg"} for stem in stems]
+    found = counted(write(tmp_path / "a.manifest", lines))
+    entries = [entry_of(fields, "", ("color", "object")) for fields in lines]
+    assert found.cameras == Counter(entry.camera or NOT_KNOWN for entry in entries)
+    assert found.classes == Counter(entry.tag for entry in entries)
+    assert found.cameras["dock7/cam1"] == found.cameras["dock8/cam1"] == 1
 
 
 def test_sizes_and_places_of_boxes_are_shares_of_the_picture(tmp_path: Path) -> None:
@@ -249,8 +271,17 @@ def test_a_notebook_filters_shows_and_tabulates(tmp_path: Path) -> None:
     table_of = frames.to_pandas()
     assert list(table_of["color"]) == ["yellow", "yellow", "red"]
     assert list(table_of["boxes"].fillna(-1)) == [1, 0, -1]
-    assert table_of["camera"].unique().tolist() == ["cam1"]
+    assert table_of["camera"].unique().tolist() == ["dock7/cam1"]
     assert "3 frames, 1 videos" in frames._repr_html_()
+
+
+def test_a_sheet_says_which_pictures_are_missing(tmp_path: Path) -> None:
+    """What is wrong with pictures stands beside what is wrong with lines, and is not added up from sheet to sheet."""
+    manifest = write(tmp_path / "a.manifest", [line(1), line(2), "{broken"])
+    frames = open_dataset(manifest, images=placed(tmp_path / "images", 1))
+    for _ in range(2):
+        frames.sheet()
+        assert dict(frames.findings.counts) == {"broken_json": 1, "missing_picture": 1}
 
 
 def test_a_notebook_says_in_one_line_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.dataset.findings import Findings
+from cloud.dataset.lines import read_lines
 from cloud.dataset.pictures import Header, Pictures, header_of
 from cloud.dataset.validate import Checked, Rules, validate
 from cloud.dataset.validate_pictures import header_faults
@@ -191,14 +193,20 @@ def test_regions_are_compared_where_they_are_known(tmp_path: Path) -> None:
     """Buckets of one region are fine, each line of another region is a finding."""
     regions = {"bucket": "eu-west-1", "near": "eu-west-1", "far": "us-east-1"}
     rules = LineRules(region=regions.get)
-    from cloud.dataset.findings import Findings
-    from cloud.dataset.lines import read_lines
-
     path = write(
         tmp_path / "a.manifest", [line(1), *({"source-ref": f"s3://{b}/a.jpg"} for b in ("near", "far", "far"))]
     )
     found = [(each.number, fault[0]) for each in read_lines(path, Findings()) for fault in rules.faults(each)]
     assert found == [(3, "mixed_regions"), (4, "mixed_regions")]
+
+
+@pytest.mark.parametrize("buckets", [("silent", "near"), ("near", "silent"), ("silent", "mute")])
+def test_a_bucket_that_does_not_say_its_region_refuses_no_other(tmp_path: Path, buckets: tuple[str, str]) -> None:
+    """Whichever comes first: two buckets are told, which may be of one region, and the job may start."""
+    rules = LineRules(region={"near": "eu-west-1"}.get)
+    path = write(tmp_path / "a.manifest", [{"source-ref": f"s3://{bucket}/a.jpg"} for bucket in buckets])
+    found = [(each.number, fault[0]) for each in read_lines(path, Findings()) for fault in rules.faults(each)]
+    assert found == [(2, "mixed_buckets")]
 
 
 def test_a_bucket_that_can_be_none_is_a_finding_and_no_end(tmp_path: Path) -> None:
@@ -211,9 +219,6 @@ def test_a_bucket_that_can_be_none_is_a_finding_and_no_end(tmp_path: Path) -> No
 
 def test_a_picture_is_held_to_its_name_its_size_and_its_label(tmp_path: Path) -> None:
     """Too many bytes, a PNG named .jpg and a label of another size are each a fault."""
-    from cloud.dataset.findings import Findings
-    from cloud.dataset.lines import read_lines
-
     labelled = {**line(1), "bb": {"annotations": [], "image_size": [{"width": 1920, "height": 1080, "depth": 3}]}}
     [read] = read_lines(write(tmp_path / "a.manifest", [labelled]), Findings())
     faults = [fault[0] for fault in header_faults(read, Header("png", 640, 480, 40_000_001))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -14,14 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.dataset.findings import Finding, Findings
+from cloud.dataset.pictures import media_type, shown_header_of
 from cloud.labeling.labels import Box
 from cloud.review.catalogue import Decided, Item, Word
+from cloud.review.spread import Spread
 from cloud.review.web.columns import packed
 from cloud.review.web.guard import Lock, host_of, is_known, is_same
-from cloud.review.web.report import Spread, is_wanted, write
+from cloud.review.web.report import is_wanted, write
 from cloud.review.web.server import Listen, link
-from cloud.review.web.thumbs import Thumbnails, media_type, shrunk
-from edge_agent.errors import ConfigInvalid, ObjectNotFound, VideoUnreadable
+from cloud.review.web.thumbs import Thumbnails, shrunk
+from edge_agent.errors import ConfigInvalid, ObjectConflict, ObjectNotFound
 from tests.support.reviewing import picture
 
 NOW = datetime(2026, 11, 22, 14, 31, tzinfo=UTC)
@@ -141,10 +144,11 @@ def test_an_empty_secret_equals_nothing() -> None:
 @given(st.integers(0, 400), st.integers(1, 40))
 def test_a_share_of_the_frames_is_spread_evenly(count: int, most: int) -> None:
     """Never more than the limit, never less than half of it when there are so many, every so-manieth from the first."""
-    spread = Spread(most)
+    spread = Spread[int](most)
     for number in range(count):
-        spread.add(Item(str(number), "g", "n", "t", "kept"))
-    assert [int(item.id) for item in spread.kept] == list(range(0, count, spread.every))
+        if spread.takes_next():
+            spread.kept.append(number)
+    assert spread.kept == list(range(0, count, spread.every))
     assert min(count, most // 2) <= len(spread.kept) <= most
 
 
@@ -171,8 +175,46 @@ def test_thumbnails_fit_and_are_made_once() -> None:
     assert thumbnails.of("a") is thumbnails.of("a")
     assert asked == ["a"]
     for damaged in (b"", b"text", b"\xff\xd8\xff\xe0", picture(9)[:30], b"\x89PNG\r\n\x1a\n12"):
-        with pytest.raises(VideoUnreadable):
+        with pytest.raises(ObjectConflict):
             shrunk(damaged)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 20_000, 20_000),
+        b"GIF89a" + struct.pack("<HH", 20_000, 20_000),
+        b"BM" + bytes(12) + struct.pack("<Iii", 40, 20_000, -20_000),
+        b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + struct.pack("<HBHB", 19_999, 0, 19_999, 0),
+    ],
+    ids=["png", "gif", "bmp", "webp"],
+)
+def test_a_small_file_that_claims_a_huge_picture_is_not_decoded(head: bytes) -> None:
+    """Two gigabytes would be taken for a thumbnail: its size is looked at first, whatever kind it is of."""
+    with pytest.raises(ObjectConflict, match="20000x20000"):
+        shrunk(head + bytes(99))
+
+
+@pytest.mark.parametrize(("suffix", "level"), [(".png", []), (".bmp", []), (".webp", [64, 80]), (".webp", [64, 101])])
+def test_whatever_a_browser_shows_has_a_thumbnail(suffix: str, level: list[int]) -> None:
+    """PNG, BMP and both kinds of WebP say their size, and fit into the tile like a JPEG."""
+    import cv2
+    import numpy as np
+
+    from cloud.decode.jpeg import coded_size
+
+    body = cv2.imencode(suffix, np.full((300, 800, 3), 90, np.uint8), level)[1].tobytes()
+    header = shown_header_of(body)
+    assert header is not None
+    assert (header.width, header.height) == (800, 300)
+    assert coded_size(shrunk(body)) == (320, 120)
+
+
+@given(st.sampled_from([b"GIF8", b"BM", b"RIFF1234WEBPVP8 ", b"RIFF1234WEBPVP8L", b"RIFF1234WEBPVP8X"]), st.binary())
+def test_no_bytes_break_the_reading_of_what_is_shown(head: bytes, rest: bytes) -> None:
+    """A size of at least one pixel, or none."""
+    header = shown_header_of(head + rest)
+    assert header is None or min(header.width, header.height) > 0
 
 
 class Shelf:

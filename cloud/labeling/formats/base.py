@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+from pydantic_core import from_json
 
 from cloud.dataset.findings import Finding, Findings
 from cloud.dataset.lines import Line
 from cloud.labeling.labels import Box, Example, Split
+from cloud.labeling.shapes import FAR
 from edge_agent.errors import ConfigInvalid
 
 Task = Literal["boxes", "labels"]
@@ -167,18 +171,23 @@ def box_from(label: str, left: float, top: float, right: float, bottom: float, c
 
 def in_pixels(example: Example, width: int, height: int) -> Example:
     """*example*, whose boxes are fractions of its picture's size, for a picture of that size."""
+    return replace(scaled(example, width, height), width=width, height=height)
+
+
+def scaled(example: Example, across: float, down: float) -> Example:
+    """*example* with boxes so many times as wide and high, and as far from the corner."""
     boxes = tuple(
         box_from(
             box.label,
-            box.left * width,
-            box.top * height,
-            (box.left + box.width) * width,
-            (box.top + box.height) * height,
+            box.left * across,
+            box.top * down,
+            (box.left + box.width) * across,
+            (box.top + box.height) * down,
             box.confidence,
         )
         for box in example.boxes or ()
     )
-    return replace(example, width=width, height=height, boxes=boxes)
+    return replace(example, boxes=boxes)
 
 
 def clipped(box: Box, width: int, height: int) -> Box | None:
@@ -193,20 +202,55 @@ def clipped(box: Box, width: int, height: int) -> Box | None:
 
 
 def number_of(value: object) -> float | None:
-    """*value* as a finite float; None when it is none."""
+    """*value* as a float that a manifest may hold, within :data:`FAR`; None when it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if abs(number) < 1e9 else None  # also false for NaN; no picture has so many pixels
+    return number if abs(number) <= FAR else None  # also false for NaN
 
 
 def size_of(value: object) -> int | None:
     """*value* as a picture's width or height in pixels; None when it is none."""
     number = number_of(value)
     return int(number) if number is not None and number >= 1 and number.is_integer() else None
+
+
+def score_of(value: object, findings: Findings, where: str, line: int | None = None) -> float | None:
+    """*value* as a confidence from 0 to 1. None: there is none, or none of that kind, which is reported."""
+    number = number_of(value)
+    if value is None or (number is not None and 0 <= number <= 1):
+        return number
+    fix = "percent are to be divided by 100" if number is not None and 1 < number <= 100 else "it is not used"
+    unusable(findings, "bad_confidence", where, f"score {value!a:.40} is not from 0 to 1", fix, line, dropped=False)
+    return None
+
+
+def json_of(path: Path) -> Any:
+    """What the JSON file *path* holds, in memory whole; a byte order mark before it is passed over.
+
+    Raises ConfigInvalid.
+    """
+    try:
+        return from_json(path.read_bytes().removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
+    except OSError as error:
+        raise ConfigInvalid(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except ValueError as error:
+        raise ConfigInvalid(f"is no JSON: {error}", where=str(path)) from error
+
+
+def rows_of(path: Path, findings: Findings) -> list[str] | None:
+    """The lines of the text file *path*; None, and ``unreadable`` reported, when it cannot be read.
+
+    Bytes that are no text become characters that no name and no number has.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    except OSError as error:
+        unusable(findings, "unreadable", str(path), f"cannot be read: {error.strerror}")
+        return None
 
 
 def directory_of(path: Path, what: str) -> Path:

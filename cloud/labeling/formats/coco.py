@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import ValidationError
-from pydantic_core import from_json
-
 from cloud.dataset.findings import Findings
+from cloud.dataset.pictures import is_file
 from cloud.labeling.formats.base import (
     LONG,
     SHORT,
@@ -28,12 +26,15 @@ from cloud.labeling.formats.base import (
     Writer,
     directory_of,
     images_by_split,
+    json_of,
     number_of,
     plain,
+    score_of,
     size_of,
     unusable,
 )
 from cloud.labeling.labels import Box, Example, ImageLabel, Split
+from cloud.words import quoted
 from edge_agent.errors import ConfigInvalid
 
 _KINDS = {"boxes": "instances", "labels": "labels"}
@@ -141,7 +142,8 @@ def _join(path: Path, part: _Part, plan: Plan) -> None:
 def read(path: Path, findings: Findings) -> Iterator[Found]:
     """What the file *path*, or all of ``annotations/*.json`` in the directory *path*, hold; a file is in memory whole.
 
-    Findings: ``bad_annotation`` (no category, no picture, no numbers; dropped), ``crowd`` (dropped).
+    The pictures of a file without a list of annotations are unlabelled. Findings: ``bad_annotation`` (no category, no
+    picture, no numbers), ``bad_image``, ``crowd``, ``no_categories`` (dropped), ``bad_category``, ``bad_confidence``.
     Raises ConfigInvalid for a file that is no COCO.
     """
     if path.is_file():
@@ -156,105 +158,132 @@ def read(path: Path, findings: Findings) -> Iterator[Found]:
 
 
 def _read_file(path: Path, root: Path, findings: Findings) -> Iterator[Found]:
-    where = str(path)
-    try:
-        whole = from_json(path.read_bytes(), allow_inf_nan=False)
-    except OSError as error:
-        raise ConfigInvalid(f"cannot be read: {error.strerror}", where=where) from error
-    except (ValueError, ValidationError) as error:
-        raise ConfigInvalid(f"is no JSON: {error}", where=where) from error
+    whole = json_of(path)
     if not isinstance(whole, dict) or not isinstance(whole.get("images"), list):
-        raise ConfigInvalid("is no COCO: it has no list of images", where=where)
+        raise ConfigInvalid("is no COCO: it has no list of images", where=str(path))
+    if isinstance(whole.get("annotations"), list) and not isinstance(whole.get("categories"), list):
+        what = "has no list of categories, so neither boxes nor classes: it is passed over"
+        unusable(findings, "no_categories", str(path), what)
+        return
     split = LONG.get(path.stem.rpartition("_")[2])
-    read = _File(where, _names(whole), findings)
-    by_image = read.by_image(whole.get("annotations"))
-    wants_boxes = not path.stem.startswith("labels_")
+    read = _File.of(whole, str(path), findings)
+    _, shared = _named(whole["images"], "file_name")
     for place, image in enumerate(whole["images"]):
-        name = image.get("file_name") if isinstance(image, dict) else None
-        if not isinstance(name, str) or not name:
-            unusable(findings, "bad_image", where, f"images[{place}] has no file_name")
-            continue
-        yield Found(_example(read, image, by_image, split, wants_boxes), picture_of(root, name, split), where)
+        name, number = (image.get("file_name"), _id(image.get("id"))) if isinstance(image, dict) else (None, None)
+        if not isinstance(name, str) or not name or number is None:
+            read.drop("bad_image", f"images[{place}] has no file_name or no id")
+        elif number in shared:
+            what = f"images[{place}], {quoted(name)}, has the id {number!a:.60}, as another picture has"
+            read.drop("bad_image", what, "whose the annotations are cannot be told")
+        else:
+            example = _example(read, image, number, split, wants_boxes=not path.stem.startswith("labels_"))
+            yield Found(example, picture_of(root, name, split), read.where)
+    read.finish()
 
 
 def picture_of(root: Path, name: str, split: Split | None) -> str:
     """Where the picture *name* stands below *root*: where our own export puts it, else where the file says."""
     ours = f"images/{SHORT[split]}/{name}" if split is not None else name
-    return ours if split is not None and not (root / name).exists() else name
+    return ours if split is not None and not is_file(root / name) else name
 
 
-def _example(
-    read: _File,
-    image: Mapping[str, Any],
-    by_image: Mapping[object, list[Mapping[str, Any]]],
-    split: Split | None,
-    wants_boxes: bool,
-) -> Example:
-    boxes: list[Box] = []
-    labels: list[ImageLabel] = []
-    key = image.get("id")
-    for annotation in by_image.get(key, ()) if isinstance(key, int | str) else ():
-        made = read.parse(annotation)
-        if isinstance(made, Box):
-            boxes.append(made)
-        elif made is not None:
-            labels.append(made)
+def _example(read: _File, image: Mapping[str, Any], number: _Id, split: Split | None, *, wants_boxes: bool) -> Example:
+    made = [read.parse(annotation) for annotation in read.waiting.pop(number, ())]
+    boxes = tuple(each for each in made if isinstance(each, Box))
+    labels = tuple(each for each in made if isinstance(each, ImageLabel))
     return Example(
         str(image["file_name"]),
         size_of(image.get("width")),
         size_of(image.get("height")),
-        boxes=tuple(boxes) if boxes or (wants_boxes and not labels) else None,
-        labels=tuple(labels) if labels or not wants_boxes else None,
+        boxes=boxes if boxes or (read.labelled and wants_boxes and not labels) else None,
+        labels=labels if labels or (read.labelled and not wants_boxes) else None,
         split=split,
     )
 
 
-def _names(whole: Mapping[str, Any]) -> dict[object, str]:
-    categories = whole.get("categories")
-    return {
-        each["id"]: each["name"]
-        for each in (categories if isinstance(categories, list) else ())
-        if isinstance(each, dict) and isinstance(each.get("id"), int | str) and isinstance(each.get("name"), str)
-    }
+_Id = int | float | str
 
 
-@dataclass(slots=True)
+def _id(value: object) -> _Id | None:
+    """*value* as an id; None when it is none. A whole number that a table made a float of is equal to it."""
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else None
+
+
+def _named(items: object, key: str) -> tuple[dict[_Id, str], set[_Id]]:
+    """The names that *items* have under *key*, by their ids; and the ids that two names have. Pure."""
+    names: dict[_Id, str] = {}
+    shared: set[_Id] = set()
+    for each in items if isinstance(items, list) else ():
+        number, name = (_id(each.get("id")), each.get(key)) if isinstance(each, dict) else (None, None)
+        if number is not None and isinstance(name, str) and names.setdefault(number, name) != name:
+            shared.add(number)
+    return names, shared
+
+
+@dataclass(frozen=True, slots=True)
 class _File:
-    where: str
-    names: Mapping[object, str]
-    findings: Findings
-    by_id: dict[object, list[Mapping[str, Any]]] = field(default_factory=dict)
+    """What a file says beside its images. ``waiting``: annotations whose image was not met yet, by its id.
 
-    def by_image(self, annotations: object) -> dict[object, list[Mapping[str, Any]]]:
+    ``labelled``: there is a list of annotations, so that a picture without any was looked at.
+    """
+
+    where: str
+    findings: Findings
+    labelled: bool
+    names: Mapping[_Id, str]
+    waiting: dict[_Id, list[Mapping[str, Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, whole: Mapping[str, Any], where: str, findings: Findings) -> _File:
+        annotations = whole.get("annotations")
+        names, shared = _named(whole.get("categories"), "name")
+        known = {number: name for number, name in names.items() if number not in shared}
+        read = cls(where, findings, isinstance(annotations, list), known)
+        for number in names.keys() - known.keys():
+            fix = "its annotations are left out"
+            unusable(findings, "bad_category", where, f"category id {number!a:.60} has two names", fix, dropped=False)
         for place, each in enumerate(annotations if isinstance(annotations, list) else ()):
-            image = each.get("image_id") if isinstance(each, dict) else None
-            if isinstance(image, int | str):
-                self.by_id.setdefault(image, []).append(each)
+            image = _id(each.get("image_id")) if isinstance(each, dict) else None
+            if image is None:
+                read.drop("bad_annotation", f"annotations[{place}] names no image")
             else:
-                unusable(self.findings, "bad_annotation", self.where, f"annotations[{place}] names no image")
-        return self.by_id
+                read.waiting.setdefault(image, []).append(each)
+        return read
+
+    def drop(self, code: str, what: str, fix: str = "") -> None:
+        unusable(self.findings, code, self.where, what, fix)
+
+    def finish(self) -> None:
+        """Report the annotations that no image took."""
+        for number, left in self.waiting.items():
+            for each in left:
+                what = f"{_called(each)} is of image {number!a:.60}, of which there is none, or more than one"
+                self.drop("bad_annotation", what)
 
     def parse(self, annotation: Mapping[str, Any]) -> Box | ImageLabel | None:
-        called = f"annotation {annotation.get('id')!a}"
-        category = annotation.get("category_id")
-        label = self.names.get(category) if isinstance(category, int | str) else None
+        called = _called(annotation)
+        category = _id(annotation.get("category_id"))
+        label = self.names.get(category) if category is not None else None
         if label is None:
-            unusable(self.findings, "bad_annotation", self.where, f"{called} is of no known category")
+            self.drop("bad_annotation", f"{called} is of no known category")
             return None
         if annotation.get("iscrowd") == 1:
-            unusable(self.findings, "crowd", self.where, f"{called} is a crowd's region, not an object's box")
+            self.drop("crowd", f"{called} is a crowd's region, not an object's box")
             return None
-        score = number_of(annotation.get("score"))
         box = annotation.get("bbox")
+        score = score_of(annotation.get("score"), self.findings, self.where)
         if box is None and not annotation.get("segmentation"):
             return ImageLabel(label, score)
         numbers = [number_of(each) for each in box] if isinstance(box, list) else []
         left, top, width, height = numbers if len(numbers) == 4 else [None] * 4
         if left is None or top is None or width is None or height is None or width < 0 or height < 0:
-            what = f"{called} has no bbox of four numbers"
-            unusable(self.findings, "bad_annotation", self.where, what, "[left, top, width, height]")
+            self.drop("bad_annotation", f"{called} has no bbox of four numbers", "[left, top, width, height]")
             return None
         return Box(label, left, top, width, height, score)
+
+
+def _called(annotation: Mapping[str, Any]) -> str:
+    return f"annotation {annotation.get('id')!a:.60}"
 
 
 FORMAT = Format("coco", "COCO JSON, a file a split", write, images_by_split, read, needs_size=True)

@@ -118,8 +118,11 @@ def read(path: Path, findings: Findings) -> Iterator[Found]:
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
         raise ConfigInvalid("is no CVAT export", where=str(file), fix="name the annotations.xml, unzipped")
-    tags = any(child.findtext("type") == "tag" for child in elements(file, "label"))
-    for element in elements(file, "image"):
+    tags = False
+    for element in elements(file, "label", "image"):
+        if element.tag == "label":  # what can be drawn is said before the first image
+            tags |= element.findtext("type") == "tag"
+            continue
         name = element.get("name", "")
         if not name:
             unusable(findings, "bad_image", str(file), f"image {element.get('id')!a} has no name")

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 from urllib.parse import parse_qs, quote
 
-from pydantic_core import from_json
-
 from cloud.dataset.findings import Findings
 from cloud.labeling.formats.base import (
     LONG,
@@ -28,8 +26,10 @@ from cloud.labeling.formats.base import (
     Task,
     Writer,
     box_from,
+    json_of,
     number_of,
     plain,
+    score_of,
     size_of,
     unusable,
 )
@@ -156,16 +156,12 @@ def read(path: Path, findings: Findings) -> Iterator[Found]:
     """The tasks of the export *path*, or of ``tasks.json`` in the directory *path*; it is in memory whole.
 
     A task without annotations, or with cancelled ones only, is unlabelled. Findings: ``bad_task``, ``bad_result``,
-    ``other_shape`` (dropped), ``several_annotations`` (the last one counts), ``rotated`` (taken as upright).
+    ``other_shape`` (dropped), ``several_annotations`` (the last one counts), ``rotated`` (taken as upright),
+    ``bad_confidence``.
     Raises ConfigInvalid.
     """
     file = path / FILE if path.is_dir() else path
-    try:
-        tasks = from_json(file.read_bytes(), allow_inf_nan=False)
-    except OSError as error:
-        raise ConfigInvalid(f"cannot be read: {error.strerror}", where=str(file)) from error
-    except ValueError as error:
-        raise ConfigInvalid(f"is no JSON: {error}", where=str(file)) from error
+    tasks = json_of(file)
     if not isinstance(tasks, list):
         raise ConfigInvalid("is no list of tasks", where=str(file), fix="export as 'JSON' from Label Studio")
     for number, each in enumerate(tasks, start=1):
@@ -206,10 +202,13 @@ class _Task:
             what = f"has {len(answers)} annotations; the last one is taken"
             unusable(self.findings, "several_annotations", self.where, what, dropped=False)
         results = answers[-1].get("result")
+        if not isinstance(results, list):
+            unusable(self.findings, "bad_result", self.where, "its annotation has no list of results")
+            return Example(source, split=chosen)
         boxes: list[Box] = []
         labels: list[ImageLabel] = []
         size: tuple[int | None, int | None] = (None, None)
-        for result in results if isinstance(results, list) else ():
+        for result in results:
             kind = result.get("type") if isinstance(result, dict) else None
             if kind == "rectanglelabels":
                 size = size_of(result.get("original_width")), size_of(result.get("original_height"))
@@ -243,14 +242,16 @@ class _Task:
         across, down = (size[0] or 0) / 100, (size[1] or 0) / 100
         left, top = (x or 0.0) * across, (y or 0.0) * down
         right, bottom = left + (width or 0.0) * across, top + (height or 0.0) * down
-        yield box_from(label, left, top, right, bottom, number_of(result.get("score")))
+        yield box_from(label, left, top, right, bottom, score_of(result.get("score"), self.findings, self.where))
 
     def _choices(self, result: Mapping[str, Any]) -> Iterator[ImageLabel]:
         value = result.get("value")
         names = value.get("choices") if isinstance(value, dict) else None
-        for name in names if isinstance(names, list) else ():
-            if isinstance(name, str) and name:
-                yield ImageLabel(name, number_of(result.get("score")))
+        for name in names if isinstance(names, list) else (None,):
+            if not isinstance(name, str) or not name:
+                unusable(self.findings, "bad_result", self.where, "a choice is no name of a class")
+            else:
+                yield ImageLabel(name, score_of(result.get("score"), self.findings, self.where))
 
 
 FORMAT = Format("label-studio", "Label Studio tasks with annotations", write, _place, read, needs_size=True)

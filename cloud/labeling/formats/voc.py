@@ -26,11 +26,12 @@ from cloud.labeling.formats.base import (
     class_folder,
     directory_of,
     number_of,
+    rows_of,
     size_of,
     text_of,
     unusable,
 )
-from cloud.labeling.formats.xml import XmlInvalid, child_text, elements, escaped
+from cloud.labeling.formats.xml import XmlInvalid, child_text, escaped, root_of
 from cloud.labeling.labels import Box, Example, ImageLabel, Split
 
 if TYPE_CHECKING:
@@ -114,39 +115,44 @@ def _place(plan: Plan, entry: Entry) -> str:  # noqa: ARG001 - the shape of ever
 def read(path: Path, findings: Findings) -> Iterator[Found]:
     """The data set in the directory *path*, or in the only ``VOCdevkit/VOC*`` below it.
 
-    Findings: ``bad_xml``, ``bad_object`` (dropped), ``counts_from_zero``. Raises ConfigInvalid.
+    Findings: ``bad_xml``, ``bad_object``, ``unreadable`` (dropped), ``counts_from_zero``. Raises ConfigInvalid.
     """
     root = directory_of(path, "VOC")
     if not (root / "Annotations").is_dir():
         below = sorted(root.glob("VOC*/Annotations")) + sorted(root.glob("VOCdevkit/VOC*/Annotations"))
         root = below[0].parent if len(below) == 1 else directory_of(root / "Annotations", "VOC").parent
-    sets = _Sets.of(root / "ImageSets" / "Main")
+    sets = _Sets.of(root, findings)
     for file in sorted((root / "Annotations").glob("*.xml")):
         try:
-            for element in elements(file, "*"):
-                yield _found(element, file, sets, findings)
+            element = root_of(file)
         except XmlInvalid as error:
-            unusable(findings, "bad_xml", str(file), error.what)
+            unusable(findings, "bad_xml", str(file), error.what, error.fix)
+            continue
+        yield _found(element, file, sets, findings)
 
 
 @dataclass(slots=True)
 class _Sets:
-    """Which picture is in which split, and of which classes. In memory, a name a picture."""
+    """Which picture is in which split, and of which classes. In memory, a name a picture.
+
+    A class is called what its list's file is called, or as ``labelmap.txt`` has it, where the file could not be.
+    """
 
     splits: dict[str, Split] = field(default_factory=dict)
     classes: dict[str, list[str]] = field(default_factory=dict)
     has_classes: bool = False
 
     @classmethod
-    def of(cls, directory: Path) -> _Sets:
-        sets = cls()
-        for file in sorted(directory.glob("*.txt")):
+    def of(cls, root: Path, findings: Findings) -> _Sets:
+        sets, labelmap = cls(), root / "labelmap.txt"
+        named = rows_of(labelmap, findings) if labelmap.exists() else None
+        names = {class_folder(name): name for name in (row.partition(":")[0] for row in named or ())}
+        for file in sorted((root / "ImageSets" / "Main").glob("*.txt")):
             label, _, short = file.stem.rpartition("_")
-            split = LONG.get(file.stem) or LONG.get(short)
-            rows = [row.split() for row in file.read_text(encoding="utf-8", errors="replace").split("\n")]
+            label, split = names.get(label, label), LONG.get(short)
             if split is None:
                 continue
-            for row in filter(None, rows):
+            for row in filter(None, map(str.split, rows_of(file, findings) or ())):
                 sets.splits[row[0]] = split
                 if label and len(row) > 1 and row[1] == "1":
                     sets.classes.setdefault(row[0], []).append(label)
@@ -155,7 +161,7 @@ class _Sets:
 
 
 def _found(root: Element, file: Path, sets: _Sets, findings: Findings) -> Found:
-    name = child_text(root, "filename") or f"{file.stem}.jpg"
+    name = child_text(root, "filename").strip() or f"{file.stem}.jpg"
     width, height = size_of(child_text(root, "size/width")), size_of(child_text(root, "size/height"))
     boxes = []
     for place, element in enumerate(root.iter("object"), start=1):

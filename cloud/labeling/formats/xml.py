@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,22 +19,50 @@ class XmlInvalid(InvalidInput):
     """The file is no XML, or XML with entities of its own, which could expand without end."""
 
 
-def elements(path: Path, tag: str) -> Iterator[Element]:
-    """Every element *tag* of the file *path*, whole, as it is read: memory does not grow with their number.
+_HEAD = 256  # bytes; the declaration stands first
+_FIX = "save it as UTF-8"
+_MULTIBYTE = frozenset(("big5", "cp932", "cp949", "euc_jp", "euc_kr", "gb18030", "gb2312", "gbk", "shift_jis"))
+"""Encodings, by Python's names, that the parser does not know; label tools of East Asia declare them."""
+_DECLARED = re.compile(rb"""\s*<\?xml[^>]*\sencoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 
-    *tag* ``*`` stands for the one root. Raises XmlInvalid.
+
+def elements(path: Path, *tags: str) -> Iterator[Element]:
+    """Every element of *tags* in the file *path*, whole, as it is read: memory holds one child of the root.
+
+    Raises XmlInvalid.
     """
-    from defusedxml.ElementTree import iterparse
-
     root: Element | None = None
-    with _errors(path):
-        for event, element in iterparse(str(path), events=("start", "end"), forbid_dtd=False):
-            if event == "start":
-                root = element if root is None else root
-            elif element.tag == tag or (tag == "*" and element is root):
+    depth = 0
+    for event, element in _events(path):
+        root = element if root is None else root
+        depth += 1 if event == "start" else -1
+        if event == "end":
+            if element.tag in tags:
                 yield element
-                if root is not None and element is not root:
-                    root.clear()
+            if depth == 1:
+                root.clear()
+
+
+def root_of(path: Path) -> Element:
+    """The root of the file *path* with all that is in it. Raises XmlInvalid."""
+    *_, (_, root) = _events(path)
+    return root
+
+
+def _events(path: Path) -> Iterator[tuple[str, Element]]:
+    from xml.etree.ElementTree import TreeBuilder
+
+    from defusedxml.ElementTree import DefusedXMLParser, iterparse
+
+    with _errors(path), path.open("rb") as file:
+        declared = _DECLARED.match(file.read(_HEAD))
+        file.seek(0)
+        name = codecs.lookup(declared[1].decode("ascii")).name if declared else "utf-8"
+        if name in _MULTIBYTE:
+            parser = DefusedXMLParser(target=TreeBuilder(), encoding="utf-8")
+            yield from iterparse(codecs.EncodedFile(file, "utf-8", name), ("start", "end"), parser)
+        else:
+            yield from iterparse(file, ("start", "end"))
 
 
 @contextmanager
@@ -47,6 +77,8 @@ def _errors(path: Path) -> Iterator[None]:
         raise XmlInvalid(f"is no XML: {error}", where=str(path)) from error
     except DefusedXmlException as error:
         raise XmlInvalid("declares entities of its own, which is refused", where=str(path)) from error
+    except (LookupError, ValueError) as error:
+        raise XmlInvalid(f"is in an encoding that cannot be read: {error}", where=str(path), fix=_FIX) from error
     except OSError as error:
         raise XmlInvalid(f"cannot be read: {error.strerror}", where=str(path)) from error
 
@@ -64,5 +96,6 @@ def escaped(text: str) -> str:
 
 
 def child_text(element: Element, path: str) -> str:
-    """The text at *path* below *element*, without outer blanks; "" when there is none."""
-    return (element.findtext(path) or "").strip()
+    """The text at *path* below *element*; "" when there is none. Line breaks at its ends are indentation, and go."""
+    text = element.findtext(path) or ""
+    return text.strip() if "\n" in text else text

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -28,10 +27,13 @@ from cloud.labeling.formats.base import (
     directory_of,
     images_by_split,
     number_of,
+    rows_of,
+    score_of,
     text_of,
     unusable,
 )
 from cloud.labeling.labels import Box, Example
+from cloud.settings import read_yaml
 from edge_agent.errors import ConfigInvalid
 
 _DIGITS = 10
@@ -92,8 +94,8 @@ def read(path: Path, findings: Findings) -> Iterator[Found]:
     """The data set whose directory, or whose ``data.yaml``, is *path*; or class folders.
 
     Sizes come from the pictures. Boxes of a picture that is not there are fractions of an unknown size: they need the
-    sidecar, else they are dropped. Findings: ``bad_label_line``, ``unknown_class``, ``polygon``, ``size_unknown``.
-    Raises ConfigInvalid.
+    sidecar, else they are dropped. Findings: ``bad_label_line``, ``unknown_class``, ``polygon``, ``size_unknown``,
+    ``unreadable``, ``bad_confidence``. Raises ConfigInvalid.
     """
     root = path.parent if path.is_file() else directory_of(path, "YOLO")
     config = path if path.is_file() else next((p for p in sorted(root.glob("*.y*ml")) if p.stem != "args"), None)
@@ -104,38 +106,45 @@ def read(path: Path, findings: Findings) -> Iterator[Found]:
         raise ConfigInvalid("has no data.yaml", where=str(root), fix="name the directory that has it")
     names = _names(config)
     for file in sorted((root / "labels").rglob("*.txt")):
-        yield _read_file(file, root, names, findings)
+        rows = rows_of(file, findings)
+        if rows is not None:
+            yield _read_file(file, rows, root, names, findings)
 
 
 def _names(config: Path) -> Mapping[int, str]:
-    try:
-        document: Any = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigInvalid("is no YAML file", where=str(config)) from error
-    names = document.get("names") if isinstance(document, dict) else None
+    names = read_yaml(config, example="the data.yaml of an export").get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not all(isinstance(key, int) for key in names):
         raise ConfigInvalid("has no 'names' of classes", where=str(config), fix="list them: names: [box, cup]")
+    for key, name in names.items():
+        if not isinstance(name, str) and number_of(name) is None:  # of lists in lists a few bytes can make gigabytes
+            raise ConfigInvalid(f"class {key} in 'names' is no text", where=str(config), fix="put its name in quotes")
     return {key: str(name) for key, name in names.items()}
 
 
-def _read_file(file: Path, root: Path, names: Mapping[int, str], findings: Findings) -> Found:
+def _read_file(file: Path, rows: list[str], root: Path, names: Mapping[int, str], findings: Findings) -> Found:
     below = file.relative_to(root / "labels").with_suffix("")
     split = LONG.get(below.parts[0]) if len(below.parts) > 1 else None
     found = (root / "images" / below.parent).glob(f"{_literal(below.name)}.*")
-    picture = next((p for p in sorted(found) if p.suffix.lower() in folders.SUFFIXES), None)
-    size = size_in(picture) if picture is not None else None
+    picture = next((p for p in sorted(found) if p.suffix.lower() in folders.SUFFIXES and p.is_file()), None)
+    size = _size(picture) if picture is not None else None
     name = picture.relative_to(root).as_posix() if picture is not None else f"images/{below.as_posix()}.jpg"
     width, height = size or (None, None)
     boxes = []
-    # Bytes that are no text become numbers nobody can read, and so findings.
-    for number, text in enumerate(file.read_text(encoding="utf-8", errors="replace").split("\n"), start=1):
+    for number, text in enumerate(rows, start=1):
         if text.strip():
             box = _box(text, _Place(names, str(file), number, findings))
             if box is not None:
                 boxes.append(box)
     return Found(Example(name, width, height, boxes=tuple(boxes), split=split), name, str(file))
+
+
+def _size(picture: Path) -> tuple[int, int] | None:
+    try:
+        return size_in(picture)
+    except OSError:  # told as a size that is not known, where there are boxes that need it
+        return None
 
 
 def _literal(name: str) -> str:
@@ -162,10 +171,10 @@ def _box(text: str, place: _Place) -> Box | None:
     if len(parts) > 6 and len(parts) % 2 == 1:
         place.drop("polygon", "holds a polygon, not a box", "export boxes from the tool that made it")
         return None
-    if len(parts) not in (5, 6) or any(value is None for value in values) or not parts[0].isdecimal():
+    if len(parts) not in (5, 6) or None in values[:5] or not parts[0].isdecimal():
         place.drop("bad_label_line", "is no 'class x y width height'")
         return None
-    label = place.names.get(int(parts[0]))
+    label = place.names.get(int(values[0] or 0))
     if label is None:
         place.drop("unknown_class", f"class {parts[0]} has no name in data.yaml")
         return None
@@ -173,7 +182,8 @@ def _box(text: str, place: _Place) -> Box | None:
     if width < 0 or height < 0:
         place.drop("bad_label_line", "has a negative width or height")
         return None
-    return Box(label, x - width / 2, y - height / 2, width, height, values[5] if len(values) == 6 else None)
+    score = score_of(parts[5], place.findings, place.where, place.line) if len(parts) == 6 else None
+    return Box(label, x - width / 2, y - height / 2, width, height, score)
 
 
 FORMAT = Format(

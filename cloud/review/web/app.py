@@ -13,9 +13,10 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from cloud.dataset.pictures import media_type
 from cloud.review.catalogue import LONGEST_NAME, is_name
+from cloud.review.web.guard import Refusal
 from cloud.review.web.room import Full, Room
-from cloud.review.web.thumbs import media_type
 from edge_agent.errors import EdgeCaptureError
 
 if TYPE_CHECKING:
@@ -134,6 +135,11 @@ async def _failed(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 503 if error.retryable else 404)
 
 
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)  # noqa: S101 - it is registered for these
+    return JSONResponse({"error": error.why}, error.status)
+
+
 async def _full(_request: Request, _error: Exception) -> Response:
     return JSONResponse({"error": "too many pages are open; close some"}, 429)
 
@@ -145,6 +151,7 @@ async def _nothing(_request: Request, _error: Exception) -> Response:
 _Handler = Callable[["Request", Exception], Awaitable[Response]]
 _HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
     404: _nothing,
+    Refusal: _refused,
     Full: _full,
     EdgeCaptureError: _failed,
 }

@@ -17,6 +17,7 @@ from pathlib import Path
 from cloud.dataset.findings import Findings
 from cloud.judge.savings import Savings, savings
 from cloud.review.catalogue import Catalogue, Item
+from cloud.review.spread import Spread
 from cloud.review.web.thumbs import shrunk
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 
@@ -79,32 +80,14 @@ def is_wanted(item: Item) -> bool:
     return item.decision.word == "keep" if item.decision else item.verdict != "rejected"
 
 
-class Spread:
-    """Keeps at most *most* of the items it is given, evenly spread, in bounded memory."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._seen = 0
-        self.every = 1
-        self.kept: list[Item] = []
-
-    def add(self, item: Item) -> None:
-        if self._seen % self.every == 0:
-            if len(self.kept) == self._most:
-                self.kept = self.kept[::2]
-                self.every *= 2
-            if self._seen % self.every == 0:
-                self.kept.append(item)
-        self._seen += 1
-
-
 def write(catalogue: Catalogue, path: Path, price: float, now: datetime) -> Report:
     """Write the report on all of *catalogue* to *path*; a label costs *price*, USD. Raises ConfigInvalid."""
-    sums, spread = _Sums(), Spread(PICTURES)
+    sums, spread = _Sums(), Spread[Item](PICTURES)
     for group in catalogue.groups():
         sums.add(group, price)
         for item in group:
-            spread.add(item)
+            if spread.takes_next():
+                spread.kept.append(item)
     tiles = [_tile(catalogue, item) for item in spread.kept]
     page = _page(catalogue.title, sums, spread, tiles, catalogue.findings(), price, now)
     try:
@@ -130,7 +113,7 @@ def _tile(catalogue: Catalogue, item: Item) -> str:
 
 
 def _page(
-    title: str, sums: _Sums, spread: Spread, tiles: Sequence[str], findings: Findings, price: float, now: datetime
+    title: str, sums: _Sums, spread: Spread[Item], tiles: Sequence[str], findings: Findings, price: float, now: datetime
 ) -> str:
     whole, shown = sums.whole, len(tiles)
     limit = "" if shown == whole.items else f" Every {spread.every}th frame is shown: {shown:,} of {whole.items:,}."

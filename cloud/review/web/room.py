@@ -59,7 +59,7 @@ class Room:
         self._lock = threading.Lock()
         self._telling = threading.Lock()
         self._closed = False
-        self._standing: dict[str, Decided] = {}
+        self._standing: dict[str, Decided | None] = {}
         self._told: set[str] = set()
         self._found = 0
         self._threads = ThreadPoolExecutor(_THREADS, "review")
@@ -99,8 +99,8 @@ class Room:
     def _decided(self, fresh: Mapping[str, Decided]) -> None:
         """From the reading thread: a line more is there, with these decisions in it."""
         with self._lock:
-            fresh = {item: self._standing.setdefault(item, decided) for item, decided in fresh.items()}
-        self._from_thread(self._broadcast, fresh)
+            standing = {item: self._standing.setdefault(item, decided) for item, decided in fresh.items()}
+        self._from_thread(self._broadcast, standing)
 
     def _ended(self) -> None:
         """From the reading thread."""
@@ -250,11 +250,7 @@ class Room:
 
     def _broadcast(self, fresh: Mapping[str, Decided | None]) -> None:
         with self._lock:
-            for item, decided in fresh.items():
-                if decided is None:
-                    self._standing.pop(item, None)
-                else:
-                    self._standing[item] = decided
+            self._standing.update(fresh)  # None stays: a line read before that is told of later says no other
         for client in self._clients if fresh else ():
             client.fresh.update(fresh)
             client.bell.set()

@@ -48,11 +48,6 @@ export class Filters {
     this.mark();
   }
 
-  // The button of the view *value* says *label* from now on.
-  named(value, label) {
-    text($("views").querySelector(`[data-value="${value}"]`), label);
-  }
-
   mark() {
     for (const root of [$("views"), $("grouping")]) {
       for (const button of root.children) button.setAttribute("aria-pressed", String(button.dataset.value === this.state[root.dataset.name]));

@@ -189,9 +189,7 @@ $("name").addEventListener("close", () => {
 function begin(first) {
   head = first;
   model.price = first.price;
-  text($("wanted-words"), model.wantedWords);
-  $("cost").hidden = model.isBought;
-  filters.named("label", model.isBought ? "Kept" : "To label");
+  if (model.isBought) speakOfBought();
   model.run = first.run;
   document.title = `${first.title} \u2013 review`;
   text($("title"), first.title);
@@ -199,6 +197,13 @@ function begin(first) {
   $("sign-in").hidden = true;
   $("main").hidden = false;
   following ??= follow(model, saver, { changed, findings: showFindings, locked: () => askForToken("") }) ?? true;
+}
+
+// What the page says of frames to be labelled has no meaning for labels that came back: other words, or none.
+function speakOfBought() {
+  for (const element of document.querySelectorAll("[data-bought]")) text(element, element.dataset.bought);
+  for (const element of document.querySelectorAll("#cost, #views [data-value=faces], #views [data-value=background]")) element.hidden = true;
+  text(document.querySelector("#views [data-value=label]"), "Kept");
 }
 
 function take(line) {

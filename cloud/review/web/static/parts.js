@@ -61,10 +61,12 @@ function hue(label) {
   return sum;
 }
 
-// Draw *boxes* ([label, left, top, width, height, confidence]) over a picture of that size, in pixels.
+// Draw *boxes* ([label, left, top, width, height, confidence]) over a picture of that size, in pixels. A name that would
+// be written over another stands at the lower edge: the later box, which is drawn over the earlier one, chooses first.
 export function drawBoxes(svg, boxes, width, height, least, names) {
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  const size = Math.max(width, height) / 48, taken = [], named = [];
   for (const [label, left, top, across, down, confidence] of boxes) {
     if (confidence !== null && confidence < least) continue;
     const color = `hsl(${hue(label)} 95% 60%)`;
@@ -73,12 +75,16 @@ export function drawBoxes(svg, boxes, width, height, least, names) {
       "stroke-width": names ? 2 : 3, "vector-effect": "non-scaling-stroke" };
     for (const [name, value] of Object.entries(facts)) box.setAttribute(name, value);
     svg.append(box);
-    if (!names) continue;
+    if (names) named.unshift([confidence === null ? label : `${label} ${confidence.toFixed(2)}`, left, top, down, color]);
+  }
+  for (const [name, left, top, down, color] of named) {
     const words = document.createElementNS(SVG, "text");
-    const size = Math.max(width, height) / 48;
-    const place = { x: left, y: top > size * 1.4 ? top - size * 0.4 : top + size * 1.1, "font-size": size, fill: color };
-    for (const [name, value] of Object.entries(place)) words.setAttribute(name, value);
-    words.textContent = confidence === null ? label : `${label} ${confidence.toFixed(2)}`;
+    const meets = (y) => taken.some(([x, other, length]) => Math.abs(other - y) < size && x < left + size * name.length * 0.6 && left < x + length);
+    const above = top > size * 1.4 ? top - size * 0.4 : top + size * 1.1, below = Math.min(top + down - size * 0.4, height - size * 0.4);
+    const place = { x: left, y: meets(above) ? below : above, "font-size": size, fill: color };
+    taken.push([left, place.y, size * name.length * 0.6]);
+    for (const [key, value] of Object.entries(place)) words.setAttribute(key, value);
+    words.textContent = name;
     svg.append(words);
   }
 }
