@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -26,9 +25,9 @@ from pydantic import (
 )
 
 from cloud.judge.rules import JudgeRules
-from cloud.words import plain
 from edge_agent.errors import ConfigInvalid, NameInvalid
 from edge_agent.segment import DEFAULT_FIELDS, check_fields
+from edge_agent.settings_file import read_mapping
 from edge_agent.store import ObjectStore, open_store
 from edge_agent.store.base import ChecksumName
 
@@ -208,43 +207,13 @@ def load(
     environ = environ or {}
     if path is None and environ.get(CONFIG_VARIABLE):
         path = Path(environ[CONFIG_VARIABLE])
-    document = read_yaml(path) if path is not None else {}
+    document = read_mapping(path, "config/cloud.yaml") if path is not None else {}
     document = _overlay(_overlay(document, from_environment(environ)), overrides or {})
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
         origin = str(path) if path is not None else "settings"
         raise ConfigInvalid("\n".join(_faults(error, origin, environ))) from error
-
-
-def read_yaml(path: Path, example: str = "config/cloud.yaml") -> dict[str, Any]:
-    """The mapping *path* holds, such as *example* does. Raises ConfigInvalid, with the line where the YAML breaks."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ConfigInvalid("no such file", where=str(path), fix=f"see {example} for an example") from error
-    except OSError as error:
-        raise ConfigInvalid(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigInvalid("is not UTF-8 text", where=str(path)) from error
-    try:
-        document = yaml.safe_load(text)
-    except (LookupError, AttributeError) as error:  # all that PyYAML makes of '!!bool x'
-        raise ConfigInvalid("is not YAML: a value is not what its '!!' says", where=str(path)) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that cannot be; nested beyond reason
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        problem = getattr(error, "problem", None) or plain(str(error))
-        raise ConfigInvalid(f"is not YAML: {problem}", where=where, fix="check the indentation and quotes") from error
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigInvalid(
-            f"must hold settings as 'name: value', not a {type(document).__name__}",
-            where=str(path),
-            fix=f"see {example} for an example",
-        )
-    return document
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

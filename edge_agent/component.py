@@ -20,10 +20,10 @@ import yaml
 from edge_agent.backoff import backoff
 from edge_agent.clock import Clock
 from edge_agent.config import Settings, load
-from edge_agent.config_base import safe
 from edge_agent.control.nucleus import ComponentState, Ipc, Nucleus
 from edge_agent.durable import fsync_directory, os_errors, write_durably
 from edge_agent.errors import ConfigInvalid, ControlError, ControlUnreachable, EdgeCaptureError
+from edge_agent.redact import safe
 
 log = structlog.get_logger()
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import (
     ByteSize,
     Field,
@@ -18,12 +17,13 @@ from pydantic import (
 )
 
 from edge_agent.camera import Encoding, GateSettings, HealthSettings, Transport
-from edge_agent.config_base import Span, StrictSettings, checked, safe
+from edge_agent.config_base import Span, StrictSettings, checked
 from edge_agent.config_control import ControlSettings, mqtt_misfit
 from edge_agent.config_upload import ForeignSettings, StoreSettings, UploadSettings
 from edge_agent.config_web import WebSettings
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 from edge_agent.identity import misfit
+from edge_agent.redact import safe
 from edge_agent.segment import (
     DEFAULT_FIELDS,
     ClassTag,
@@ -32,6 +32,7 @@ from edge_agent.segment import (
     check_fields,
     check_name_length,
 )
+from edge_agent.settings_file import read_mapping
 from edge_agent.source_url import check_settings, check_source
 from edge_agent.telemetry import LogFormat
 from edge_agent.timetable import Timetable
@@ -213,45 +214,15 @@ class Settings(StrictSettings):
         return None if values is None else ClassTag.of(values, self.fields)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML forbids duplicate keys, PyYAML takes the last; a camera must not vanish that way."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                raise yaml.MarkedYAMLError(problem="a key is no plain text", problem_mark=key_node.start_mark)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key '{key}' stands here twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def load(path: Path) -> Settings:
     """The settings in the YAML file *path*. Raises ConfigInvalid, whose ``faults`` hold one line each.
 
     A relative ``spool`` or ``state`` is relative to the working directory, as on any command line.
     """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        raise ConfigInvalid(
-            f"cannot be read: {error.strerror}", where=str(path), fix="name a readable YAML file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigInvalid("is not UTF-8 text", where=str(path), fix="name a YAML file") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigInvalid(f"is no valid YAML: {safe(problem)}", where=where) from error
-    except (ValueError, RecursionError) as error:  # a date or number that cannot be; nested beyond reason
-        raise ConfigInvalid(f"is no valid YAML: {safe(str(error))}", where=str(path)) from error
-    if not isinstance(document, dict):
-        raise ConfigInvalid("holds no settings", where=str(path), fix="start from config/edge-agent.yaml")
+    example = "config/edge-agent.yaml"
+    document = read_mapping(path, example)
+    if not document:
+        raise ConfigInvalid("holds no settings", where=str(path), fix=f"start from {example}")
     try:
         return Settings.model_validate(document)
     except ValidationError as error:

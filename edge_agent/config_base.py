@@ -9,16 +9,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from edge_agent.errors import EdgeCaptureError
-from edge_agent.redact import redact
+from edge_agent.redact import safe
 from edge_agent.span import parse_span
 
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)  # a Greengrass configuration delivers numbers as strings
-_LOGIN = re.compile(r"([^\s'\":/@]+):[^\s'\"@]+@")
-
-
-def safe(text: str) -> str:
-    """*text* without a password, even where a URL stands in the wrong place and has lost its ``//``."""
-    return _LOGIN.sub(r"\1:***@", redact(text))
 
 
 def checked(check: Callable[[Any], object]) -> AfterValidator:

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from edge_agent.bandwidth import parse_rate
-from edge_agent.config_base import StrictSettings, checked, safe
+from edge_agent.config_base import StrictSettings, checked
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 from edge_agent.identity import IotIdentity, check_identity
+from edge_agent.redact import safe
 from edge_agent.segment import check_camera
 from edge_agent.timetable import Timetable
 

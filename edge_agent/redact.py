@@ -12,8 +12,14 @@ _QUERY = re.compile(
     r"(?i)(?P<key>[?&;/_](?:[a-z_-]*(?:passw|pwd|secret|token|signature|credential|api_?key)[a-z_-]*|pass|key|auth))"
     r"=[^&\s#]*"
 )
+_LOGIN = re.compile(r"([^\s'\":/@]+):[^\s'\"@]+@")
 
 
 def redact(text: str) -> str:
     """*text* with passwords in URLs and secret query parameters replaced by ``***``."""
     return _QUERY.sub(r"\g<key>=***", _USERINFO.sub(r"//\g<user>:***@", text))
+
+
+def safe(text: str) -> str:
+    """*text* without a password, even where a URL stands in the wrong place and has lost its ``//``."""
+    return _LOGIN.sub(r"\1:***@", redact(text))

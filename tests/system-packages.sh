@@ -14,7 +14,7 @@ promtool=""
 [ "${1:-}" = acceptance ] || command -v promtool >/dev/null || promtool=" promtool"
 [ -n "$missing$promtool" ] || exit 0
 if [ "$(id -u)" = 0 ]; then sudo=""; elif sudo -n true 2>/dev/null; then sudo="sudo -n"; else
-    echo "may not install$missing$promtool: tests that need them skip; run as root: sh $0"
+    echo "may not install$missing$promtool: tests that need them skip; run as root: sh $0 $*"
     exit 0
 fi
 export DEBIAN_FRONTEND=noninteractive

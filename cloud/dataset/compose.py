@@ -73,9 +73,8 @@ def compose(entries: Iterable[Entry], rules: Rules, tally: Tally) -> Composed:
     if rules.shares is None:
         return Composed(chosen)
     sides = split(groups_of(chosen), rules.shares, rules.seed)
-    for side, tag in lacking(chosen, sides, rules.shares):
-        what = f"has nothing of class {ascii(tag)[1:-1] or 'unknown'}: it has too few videos"
-        tally.findings.add(Finding("side_lacks_class", side, None, what, "record more videos of it"))
+    for lack in lacking(chosen, sides, rules.shares):
+        tally.findings.add(lack)
     return Composed(chosen, sides)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import get_args
 
 from cloud.dataset.entries import Entry
+from cloud.dataset.findings import Finding
 from cloud.dataset.select import digest
 from cloud.labeling.labels import Split
+from cloud.words import counted
 from edge_agent.errors import ConfigInvalid
 
 SPLIT = "split"
@@ -66,9 +69,10 @@ def split(groups: Iterable[Group], shares: Shares, seed: int) -> dict[str, Split
     """The side of each group, by name.
 
     Class after class, groups stand in an order that only the seed chose, and are cut where the shares are met best;
-    what one class has too much on a side, the next makes up for. So each side is within about one group of its share,
-    and a group that is added moves few others: those at a cut. A side that is asked for gets a group when there are
-    enough of them.
+    what one class has too much on a side, each of the next makes up for by half a group at most. A group that is added
+    moves few others: those at a cut. The first group of each class is for training when training has a share: what is
+    not trained cannot be found. Of the others, a side that is asked for gets one when there are enough of them. So each
+    side is within about one group of its share where classes have groups enough.
     """
     classes: dict[str, list[Group]] = {}
     for group in sorted(groups, key=lambda group: (digest(seed, group.name), group.name)):
@@ -81,8 +85,8 @@ def split(groups: Iterable[Group], shares: Shares, seed: int) -> dict[str, Split
         before = [0]
         for group in row:
             before.append(before[-1] + group.size)
-        low = _nearest(before, first * before[-1] - over_first, 0)
-        high = _nearest(before, (first + second) * before[-1] - over_second, low) if second else low
+        low = _nearest(before, first, over_first, 1 if first else 0)
+        high = _nearest(before, first + second, over_second, low) if second else low
         over_first += before[low] - first * before[-1]
         over_second += before[high] - (first + second) * before[-1]
         for side, part in zip(SIDES, (row[:low], row[low:high], row[high:]), strict=True):
@@ -94,25 +98,48 @@ def split(groups: Iterable[Group], shares: Shares, seed: int) -> dict[str, Split
     return {group.name: side for side, members in sides.items() for group in members}
 
 
-def _nearest(before: Sequence[int], target: float, least: int) -> int:
+def _nearest(before: Sequence[int], share: float, over: float, least: int) -> int:
+    """Where to cut, *least* or later, so that *share* of the class is before the cut; *over* is made up for."""
+    most = max(later - former for former, later in pairwise(before)) / 2
+    target = share * before[-1] - min(most, max(-most, over))
     return min(range(least, len(before)), key=lambda cut: (abs(before[cut] - target), cut))
 
 
 def _fill_empty(sides: Mapping[Split, list[Group]], shares: Shares) -> None:
+    """Give each empty side a group that its own side can spare: not its last, nor the last of a class in training."""
     for side, share in zip(SIDES, shares.of_one, strict=True):
-        donor = max(SIDES, key=lambda other: len(sides[other]))
-        if share and not sides[side] and len(sides[donor]) > 1:
-            given = min(sides[donor], key=lambda group: (group.size, group.name))
+        if not share or sides[side]:
+            continue
+        trained = Counter(group.tag for group in sides["train"])
+        spare = {
+            donor: [group for group in members if donor != "train" or trained[group.tag] > 1]
+            for donor, members in sides.items()
+            if len(members) > 1
+        }
+        donor = max(spare, key=lambda other: len(spare[other]), default=side)
+        if spare.get(donor):
+            given = min(spare[donor], key=lambda group: (group.size, group.name))
             sides[donor].remove(given)
             sides[side].append(given)
 
 
-def lacking(entries: Iterable[Entry], sides: Mapping[str, Split], shares: Shares) -> list[tuple[Split, str]]:
-    """Which sides that are asked for have nothing of which class."""
-    tags: dict[str, None] = {}
+def lacking(entries: Iterable[Entry], sides: Mapping[str, Split], shares: Shares) -> list[Finding]:
+    """What is to be told of sides that are asked for: which have nothing at all, or nothing of a class."""
+    videos: dict[str, set[str]] = {}
     there: set[tuple[Split, str]] = set()
     for entry in entries:
-        tags[entry.tag] = None
+        videos.setdefault(entry.tag, set()).add(entry.group)
         there.add((sides[entry.group], entry.tag))
-    wanted = [side for side, share in zip(SIDES, shares.of_one, strict=True) if share]
-    return [(side, tag) for side in wanted for tag in sorted(tags) if (side, tag) not in there]
+    found: list[Finding] = []
+    for side in (side for side, share in zip(SIDES, shares.of_one, strict=True) if share):
+        lacks = [tag for tag in sorted(videos) if (side, tag) not in there]
+        if videos and len(lacks) == len(videos):
+            first = ", and the first of each class is for training" if shares.train else ""
+            fix = f"record more videos of a class, or give {side} a share of 0"
+            found.append(Finding("empty_side", side, None, f"gets no video: there are too few{first}", fix))
+            continue
+        for tag in lacks:
+            name = ascii(tag)[1:-1] or "unknown"
+            what = f"has nothing of class {name}, which has {counted(len(videos[tag]), 'video')}"
+            found.append(Finding("side_lacks_class", side, None, what, "record more videos of it"))
+    return found

@@ -16,8 +16,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from cloud.labeling.tasks import FACTS, FUNCTION_ACCOUNTS, Task
 from cloud.labeling.words import quoted
-from cloud.settings import Count, Price, read_yaml
+from cloud.settings import Count, Price
 from edge_agent.errors import ConfigInvalid, NameInvalid
+from edge_agent.settings_file import read_mapping
 
 MAX_CATEGORIES, MAX_CATEGORY = 50, 256  # the service's quotas for image tasks; characters of one category
 MAX_NAME, MAX_ATTRIBUTE = 63, 127
@@ -186,7 +187,7 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> JobSettings:
 
     Raises ConfigInvalid with all faults, one line each, with the setting's path.
     """
-    document = read_yaml(path, example="config/labelling.yaml")
+    document = read_mapping(path, "config/labelling.yaml")
     document.update({name: value for name, value in (overrides or {}).items() if value is not None})
     try:
         return JobSettings.model_validate(document)

@@ -15,15 +15,15 @@ from tests.support.uploading import LARGE, Shelf, job_for, uploading
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"),
+    ("answer", "tries", "code"),  # how often the client library asks by itself before it tells
     [
-        (SLOW_DOWN, "StoreThrottled"),
-        (TOO_MANY, "StoreThrottled"),
-        (INTERNAL_ERROR, "StoreUnreachable"),
-        (EXPIRED, "CredentialsRefused"),
-        (SKEWED, "CredentialsRefused"),
+        (SLOW_DOWN, 3, "StoreThrottled"),
+        (TOO_MANY, 3, "StoreThrottled"),
+        (INTERNAL_ERROR, 3, "StoreUnreachable"),
+        (EXPIRED, 1, "CredentialsRefused"),
+        (SKEWED, 1, "CredentialsRefused"),
     ],
-    ids=lambda value: value.code if isinstance(value, Answer) else value,
+    ids=lambda value: value.code if isinstance(value, Answer) else "",
 )
 def test_error_answers(
     shelf: Shelf,
@@ -32,17 +32,18 @@ def test_error_answers(
     storm: bool,
     account: Callable[..., None],
     answer: Answer,
+    tries: int,
     code: str,
 ) -> None:
     """Errors that are the store's own pause all uploads, are told by their cause, and count against no file."""
-    segments = [shelf.add(20_000 + number) for number in range(6)]
-    if storm:
-        shelf.add(LARGE)
-    # The client library tries again by itself, once: of few answers, spread over many requests, nobody would hear.
-    met = link.inject(answer, key="" if storm else segments[0].name.stem, times=12 if storm else 2)
+    first = shelf.add(LARGE if storm else 20_000)
+    for number in range(6):
+        shelf.add(20_001 + number)
+    # In the storm it meets parts of an upload that is begun.
+    met = link.inject(answer, key=first.name.stem, after=int(storm), times=tries * (4 if storm else 1))
     with uploading(job_for(shelf.spool, s3_store.bucket, link.url)) as uploader:
         shelf.wait_until_sent(uploader, 300 if storm else 60)
-        uploader.wait_for("upload_resumed")
+        uploader.wait_for("upload_resumed", seconds=20)
         said = uploader.said("upload_postponed")
     shelf.assert_stored_once(s3_store)
     assert met.left == 0

@@ -100,7 +100,7 @@ def test_a_crop_can_come_from_the_environment() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("dataset: [\n  a: b: c\n", r"cloud\.yaml:\d+: is not YAML"),
+        ("dataset: [\n  a: b: c\n", r"cloud\.yaml:\d+:\d+: is no valid YAML"),
         ("- just\n- a list\n", "must hold settings"),
         ("", "dataset: is missing"),
     ],

@@ -130,9 +130,19 @@ def test_a_camera_without_a_class_waits_for_one(file: Path) -> None:
     assert settings.tag_of("cam1") is None
 
 
+@pytest.mark.parametrize("value", ["!!bool x", "!!timestamp x", '!!int ""', "2026-13-45", "9" * 5000, "[" * 1200])
+def test_a_value_that_cannot_be_is_one_line(tmp_path: Path, value: str) -> None:
+    """Dates, numbers and tags that cannot be, and nesting beyond reason: whatever PyYAML makes of them."""
+    path = tmp_path / "edge-agent.yaml"
+    path.write_text(f"device: {value}\n")
+    with pytest.raises(ConfigInvalid, match=r"edge-agent\.yaml(:\d+:\d+)?: is no valid YAML: ") as caught:
+        load(path)
+    assert str(caught.value).isprintable()
+
+
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     """The path and the reason stand in one line."""
-    with pytest.raises(ConfigInvalid, match=r"gone\.yaml: cannot be read: No such file"):
+    with pytest.raises(ConfigInvalid, match=r"gone\.yaml: no such file"):
         load(tmp_path / "gone.yaml")
     with pytest.raises(ConfigInvalid, match="Is a directory"):
         load(tmp_path)

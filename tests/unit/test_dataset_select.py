@@ -95,7 +95,7 @@ def test_a_dropped_frame_changes_no_other_choice() -> None:
 
 @given(groups, shares, st.integers(0, 99), st.randoms())
 def test_every_video_is_on_one_side(rows: list[Group], wanted: Shares, seed: int, order: random.Random) -> None:
-    """Each group has one side that was asked for, whatever the order; sides are near their shares, none is empty."""
+    """Each group has one side that was asked for, whatever the order; each class is near its shares on every side."""
     sides = split(rows, wanted, seed)
     shuffled = list(rows)
     order.shuffle(shuffled)
@@ -103,12 +103,51 @@ def test_every_video_is_on_one_side(rows: list[Group], wanted: Shares, seed: int
     assert sides.keys() == {row.name for row in rows}
     asked = {side for side, share in zip(SIDES, wanted.of_one, strict=True) if share}
     assert set(sides.values()) <= asked
-    if len(rows) >= len(asked):
-        assert set(sides.values()) == asked
-    whole, largest = sum(row.size for row in rows), max(row.size for row in rows)
-    for side, share in zip(SIDES, wanted.of_one, strict=True):
-        got = sum(row.size for row in rows if sides[row.name] == side)
-        assert abs(got - share * whole) <= 3 * largest
+    for members in by_class(rows):
+        whole, largest = sum(row.size for row in members), max(row.size for row in members)
+        for side, share in zip(SIDES, wanted.of_one, strict=True):
+            got = sum(row.size for row in members if sides[row.name] == side)
+            assert abs(got - share * whole) <= 3 * largest
+
+
+@given(groups, shares, st.integers(0, 99))
+def test_every_class_is_trained_and_no_side_is_empty_that_need_not_be(
+    rows: list[Group], wanted: Shares, seed: int
+) -> None:
+    """A class with one video has it in training; a side is empty only where classes have no other video to give."""
+    sides = split(rows, wanted, seed)
+    asked = {side for side, share in zip(SIDES, wanted.of_one, strict=True) if share}
+    if wanted.train:
+        assert all("train" in {sides[row.name] for row in members} for members in by_class(rows))
+    free = len(rows) - len(by_class(rows)) if wanted.train else len(rows)
+    assert len(set(sides.values()) - {"train"}) >= min(free, len(asked - {"train"}))
+
+
+def test_a_side_that_gets_nothing_is_told_once_with_what_to_do() -> None:
+    """What each class has first is for training; a side without any video is one finding, not one for each class."""
+    tally = Tally()
+    composed = compose(
+        lines([("blue", "a", 3), ("red", "a", 3), ("red", "b", 3)]), Rules(shares=Shares(80, 10, 10)), tally
+    )
+    assert {tag: {composed.side_of(e) for e in composed.entries if e.tag == tag} for tag in ("blue_box", "red_box")} == {
+        "blue_box": {"train"}, "red_box": {"train", "validation"},
+    }  # fmt: skip
+    assert list(tally.findings.lines()) == [
+        "validation: has nothing of class blue_box, which has 1 video; record more videos of it",
+        "test: gets no video: there are too few, and the first of each class is for training; "
+        "record more videos of a class, or give test a share of 0",
+    ]
+
+
+def by_class(rows: Sequence[Group]) -> list[list[Group]]:
+    return [[row for row in rows if row.tag == tag] for tag in {row.tag for row in rows}]
+
+
+def test_a_class_of_long_videos_starves_no_class_of_short_ones() -> None:
+    """What a huge video has too much in training, ten short ones of another class do not have to pay for alone."""
+    rows = [Group("huge", 1000, "a_b"), *(Group(f"short{at}", 10, "c_d") for at in range(10))]
+    sides = split(rows, Shares(80, 10, 10), 0)
+    assert Counter(sides[row.name] for row in rows[1:])["train"] in (7, 8)
 
 
 def test_a_new_video_moves_few_others() -> None:

@@ -13,8 +13,8 @@ import pytest
 from cloud.dataset.findings import Findings
 from cloud.labeling.formats import cvat
 from cloud.labeling.formats.registry import Readable
-from cloud.settings import read_yaml
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
+from edge_agent.settings_file import read_mapping
 from tests.support.label_files import COCO, CVAT, DATA_SETS, LABEL_STUDIO, VOC, bmp, lay, lines_of
 
 IMAGE: dict[str, Any] = COCO["images"][0]
@@ -119,8 +119,8 @@ def test_yaml_that_cannot_be_is_one_line(tmp_path: Path, value: str) -> None:
     """Dates, numbers and tags that cannot be, and nesting beyond reason, in settings and in a data.yaml."""
     path = tmp_path / "set" / "data.yaml"
     lay(tmp_path / "set", {**DATA_SETS[Readable.YOLO], "data.yaml": f"names: [{value}]\n"})
-    with pytest.raises(ConfigInvalid, match=r"data\.yaml(:1)?: is not YAML: ") as settings:
-        read_yaml(path)
+    with pytest.raises(ConfigInvalid, match=r"data\.yaml(:\d+:\d+)?: is no valid YAML: ") as settings:
+        read_mapping(path, "an example")
     with pytest.raises(ConfigInvalid) as names:
         read(Readable.YOLO, tmp_path, {})
     assert str(settings.value).isprintable()

@@ -96,7 +96,7 @@ def test_an_answer_to_somebody_else_or_to_an_earlier_get_is_ignored(talk: Talk) 
 
 
 def test_a_new_link_begins_with_whatever_version_the_shadow_has(talk: Talk) -> None:
-    """A shadow deleted and begun anew counts from the start: its lower version is obeyed, its deltas are asked about."""
+    """A shadow deleted and begun anew counts from the start: its lower version is obeyed, its deltas are looked at."""
     talk.answer(9, "red")
     talk.session.linked(False)
     talk.session.linked(True)

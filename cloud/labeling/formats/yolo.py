@@ -33,8 +33,8 @@ from cloud.labeling.formats.base import (
     unusable,
 )
 from cloud.labeling.labels import Box, Example
-from cloud.settings import read_yaml
 from edge_agent.errors import ConfigInvalid
+from edge_agent.settings_file import read_mapping
 
 _DIGITS = 10
 """Of a fraction: a ten-millionth of a pixel of the largest picture there is, so whole pixels come back whole."""
@@ -112,7 +112,7 @@ def read(path: Path, findings: Findings) -> Iterator[Found]:
 
 
 def _names(config: Path) -> Mapping[int, str]:
-    names = read_yaml(config, example="the data.yaml of an export").get("names")
+    names = read_mapping(config, "the data.yaml of an export").get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not all(isinstance(key, int) for key in names):
