@@ -20,7 +20,8 @@ from cloud import (
     cli_queue,
     cli_review,
 )
-from cloud.cli_options import ConfigFile, Endpoint, Every, Fields, Seconds, count, open_dataset, settings_of, show
+from cloud.cli_options import ConfigFile, Endpoint, Every, Fields, Seconds, open_dataset, settings_of, show
+from cloud.words import counted
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 from edge_agent.store import ObjectStore
@@ -95,7 +96,7 @@ def extract_command(
     for failure in failures:
         show(failure.error)
     if failures:
-        typer.echo(f"{len(failures)} of {count(len(targets), 'video')} failed", err=True)
+        typer.echo(f"{len(failures)} of {counted(len(targets), 'video')} failed", err=True)
         raise typer.Exit(1)
 
 
@@ -170,7 +171,7 @@ def _summary(results: Sequence[Result], dataset: ObjectStore, price_per_label: f
         index = result.index
         if index is None:
             continue
-        lost = f", {count(index.decode.lost, 'frame')} lost" if index.decode.lost else ""
+        lost = f", {counted(index.decode.lost, 'frame')} lost" if index.decode.lost else ""
         damage = f"{lost} ({'; '.join(index.decode.why)})" if index.decode.why else lost
         typer.echo(
             f"{index.segment.name}: {result.outcome}, {len(index.frames)} of {index.decode.frames} frames sampled"
@@ -178,7 +179,7 @@ def _summary(results: Sequence[Result], dataset: ObjectStore, price_per_label: f
         )
         frames, lines = frames + len(index.frames), lines + len(index.kept)
         manifests[index.manifest] = None
-    typer.echo(f"{count(len(results), 'video')}, {count(frames, 'frame')}, {count(lines, 'manifest line')}")
+    typer.echo(f"{counted(len(results), 'video')}, {counted(frames, 'frame')}, {counted(lines, 'manifest line')}")
     _savings([result.index for result in results if result.index is not None], price_per_label)
     for key in manifests:
         typer.echo(f"manifest {_place(dataset, key)}")

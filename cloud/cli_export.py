@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cloud.cli_options import Endpoint, Fields, Strict, count, fields_of
+from cloud.cli_options import Endpoint, Fields, Strict, fields_of
 from cloud.labeling.formats.registry import Name, Readable
-from cloud.labeling.words import plain
+from cloud.words import counted, plain
 
 if TYPE_CHECKING:
     from cloud.dataset.findings import Findings
@@ -108,7 +108,7 @@ def import_(
         _tell(findings)
     known = f", {outcome.known} with all their line had" if outcome.known else ""
     typer.echo(
-        f"{out}: {count(outcome.lines, 'line')}{known}, {count(outcome.labels, 'label')} of "
+        f"{out}: {counted(outcome.lines, 'line')}{known}, {counted(outcome.labels, 'label')} of "
         f"{_classes(len(outcome.classes))}, {outcome.unlabelled} unlabelled{_dropped(findings)}"
     )
 
@@ -135,8 +135,8 @@ def _summary(report: Report, name: Name, findings: Findings) -> None:
     for label, number in sorted(report.labels.items()):
         typer.echo(f"{number:8}  {plain(label)}")
     typer.echo(
-        f"{report.out}: {name}, {count(report.pictures.total(), 'picture')} ({splits}), {report.copied} copied now, "
-        f"{count(report.labels.total(), 'label')} of {_classes(len(report.labels))}, "
+        f"{report.out}: {name}, {counted(report.pictures.total(), 'picture')} ({splits}), {report.copied} copied now, "
+        f"{counted(report.labels.total(), 'label')} of {_classes(len(report.labels))}, "
         f"{report.negatives} without any{_dropped(findings)}"
     )
 

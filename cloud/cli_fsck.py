@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cloud.cli_options import ConfigFile, Endpoint, Every, Fields, Seconds, count, settings_of, show
+from cloud.cli_options import ConfigFile, Endpoint, Every, Fields, Seconds, settings_of, show
+from cloud.words import counted
 from edge_agent.clock import SystemClock
 
 
@@ -61,5 +62,5 @@ def _sum(before: int, after: int, *, repair: bool) -> str:
     if not before:
         return "nothing is wrong"
     if repair:
-        return f"{count(before, 'fault')} found, {before - after if after < before else 0} mended, {after} left"
-    return f"{count(before, 'fault')} found"
+        return f"{counted(before, 'fault')} found, {before - after if after < before else 0} mended, {after} left"
+    return f"{counted(before, 'fault')} found"

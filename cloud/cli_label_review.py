@@ -15,7 +15,7 @@ from cloud.cli_options import Endpoint, Fields, Strict, fields_of
 from cloud.cli_review import Listening, Reviewer
 from cloud.dataset.whole import writing
 from cloud.labeling.checks import Suspicion
-from cloud.labeling.words import counted, quoted
+from cloud.words import counted, quoted
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigInvalid
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloud.cli_options import ConfigFile, Endpoint, Fields, Strict, settings_of
+from cloud.words import plain
 from edge_agent.errors import ConfigInvalid
 from edge_agent.store import ObjectStore
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from cloud.dataset.compose import Composed, Rules, Tally
     from cloud.dataset.lines import Line
     from cloud.dataset.places import Place
-    from cloud.dataset.select import Axis
+    from cloud.dataset.select import Axis, Wanted
 
+_CLASSES = 20  # that are named where none fits
 group = typer.Typer(
     name="manifest",
     help="Build, join, check and look at labelling manifests.",
@@ -117,7 +119,9 @@ def build(
     )
     tally = Tally()
     composed = build_from(store, request, tally)
-    _finish(target, composed, {"command": "build", **described(request)}, settings.price_per_label, tally, strict)
+    said = {"command": "build", **described(request)}
+    fix = "" if composed.entries else _instead(store, request.wanted)
+    _finish(target, composed, said, settings.price_per_label, tally, strict, fix, request.extra)
 
 
 @group.command("merge")
@@ -157,8 +161,8 @@ def merge(
     tally = Tally()
     lines = (_lines(manifest, endpoint_url, tally) for manifest in manifests)
     composed = merge_lines(lines, rules, rebases, settings.fields, tally)
-    said = described(Request(rules=rules, rebase=rebases, class_fields=settings.fields))
-    _finish(target, composed, {"command": "merge", **said}, settings.price_per_label, tally, strict)
+    said = {"command": "merge", **described(Request(rules=rules, rebase=rebases, class_fields=settings.fields))}
+    _finish(target, composed, said, settings.price_per_label, tally, strict, "loosen what is asked for")
 
 
 def _rules(every: int, total: int | None, balance: str | None, split: str | None, seed: int) -> Rules:
@@ -225,10 +229,33 @@ def _lines(manifest: str, endpoint_url: str | None, tally: Tally) -> Iterator[Li
     tally.inputs.append({"uri": manifest, "sha256": digest, "lines": tally.read - before})
 
 
+def _instead(store: ObjectStore, wanted: Wanted) -> str:
+    """What to do when *store* has no line that is *wanted*."""
+    from cloud.dataset.gather import classes_of
+
+    there = classes_of(store)
+    if not there:
+        return "nothing was extracted there: is this the dataset?"
+    if not any(map(wanted.has_class, there)):
+        more = "" if len(there) <= _CLASSES else f" and {len(there) - _CLASSES:,} more"
+        return f"the classes there are: {', '.join(map(plain, there[:_CLASSES]))}{more}"
+    return "loosen what is asked for"
+
+
 def _finish(
-    target: tuple[Place, str], composed: Composed, rules: Mapping[str, object], price: float, tally: Tally, strict: bool
+    target: tuple[Place, str],
+    composed: Composed,
+    rules: Mapping[str, object],
+    price: float,
+    tally: Tally,
+    strict: bool,
+    fix: str,
+    extra: Sequence[str] = (),
 ) -> None:
-    """Write the manifest, and say what it is. Findings are told first, whatever becomes of it."""
+    """Write the manifest, and say what it is. Findings are told first, whatever becomes of it.
+
+    *fix* is what to do where no line is left, *extra* the keys that were asked for.
+    """
     from cloud.dataset.compose import rendered
     from cloud.dataset.shards import REPORT_SUFFIX, Label, publish, summary
 
@@ -236,12 +263,8 @@ def _finish(
     label = Label(name, f"edge-cloud {version('edge-capture')}", rules, price)
     try:
         if not composed.entries:
-            raise ConfigInvalid(
-                f"no line is left of {tally.read:,} read",
-                where=name,
-                fix="loosen what is asked for; is this the dataset?",
-            )
-        report = publish(place, rendered(composed, name, tally), composed, label, tally, strict)
+            raise ConfigInvalid(f"no line is left of {tally.read:,} read", where=name, fix=fix)
+        report = publish(place, rendered(composed, name, tally, extra), composed, label, tally, strict)
     finally:
         for line in tally.findings.lines():
             typer.echo(f"warning: {line}", err=True)

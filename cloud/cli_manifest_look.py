@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cloud.cli_options import Endpoint, Fields, Strict, count, fields_of
+from cloud.cli_options import Endpoint, Fields, Strict, fields_of
 from cloud.dataset.findings import Finding, Findings
+from cloud.words import counted
 from edge_agent.errors import ConfigInvalid
 from edge_agent.store.uri import split_uri
 
@@ -69,7 +70,7 @@ def validate(
         verdict = "Ground Truth would refuse it" if checked.refused else "Ground Truth would take it"
         if findings.counts["local_pictures"] and not checked.refused:
             verdict = "Ground Truth cannot read its pictures; other tools do not mind"
-        typer.echo(f"{count(checked.items, 'item')}, {_sum(findings)}: {verdict}")
+        typer.echo(f"{counted(checked.items, 'item')}, {_sum(findings)}: {verdict}")
     findings.raise_if_strict(strict)
     if checked.refused:
         raise typer.Exit(1)
@@ -111,7 +112,7 @@ def show(
                 written, shown = page.number, shown + page.pictures
     _nothing(shown, where, findings)
     _tell(findings)
-    typer.echo(f"{count(shown, 'picture')} on {count(written, 'sheet')}, {_sum(findings)}")
+    typer.echo(f"{counted(shown, 'picture')} on {counted(written, 'sheet')}, {_sum(findings)}")
     findings.raise_if_strict(strict)
 
 
@@ -140,7 +141,7 @@ def stats(
     if as_json:
         typer.echo(json.dumps({**found.as_json(), **_as_json(findings)}))
     else:
-        typer.echo(f"{count(found.lines, 'line')}, {_sum(findings)}")
+        typer.echo(f"{counted(found.lines, 'line')}, {_sum(findings)}")
         for line in stats_table.lines(found):
             typer.echo(line)
         _tell(findings)
@@ -205,10 +206,7 @@ def _tell(findings: Findings) -> None:
 
 
 def _sum(findings: Findings) -> str:
-    if not findings.total:
-        return "nothing wrong"
-    kinds = ", ".join(f"{number:,} {code.replace('_', ' ')}" for code, number in findings.counts.most_common())
-    return f"{count(findings.total, 'finding')} ({kinds})"
+    return f"{counted(findings.total, 'finding')} ({findings.kinds})" if findings.total else "nothing wrong"
 
 
 def _as_json(findings: Findings) -> dict[str, Any]:

@@ -82,10 +82,6 @@ def fields_of(text: str | None) -> tuple[str, ...]:
     return check_fields([name.strip() for name in text.split(",")]) if text is not None else DEFAULT_FIELDS
 
 
-def count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def show(error: EdgeCaptureError) -> None:
     for line in str(error).splitlines():
         typer.echo(printable(f"error: {line}"), err=True)

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from cloud.cli_options import ConfigFile, Endpoint, Every, Fields, Seconds, count, settings_of
+from cloud.cli_options import ConfigFile, Endpoint, Every, Fields, Seconds, settings_of
 from cloud.settings import StoreSettings
+from cloud.words import counted
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigInvalid
 
@@ -121,7 +122,7 @@ def _enqueue(settings: StoreSettings, prefix: str, queue_url: str | None, after:
     found = videos_in(store, prefix, after)
     if queue_url is None or dry_run:
         sizes = [info.size for info in found]
-        typer.echo(f"{count(len(sizes), 'video')}, {sum(sizes) / 1e9:.3f} GB would be enqueued")
+        typer.echo(f"{counted(len(sizes), 'video')}, {sum(sizes) / 1e9:.3f} GB would be enqueued")
         return
     queue = Queue(queue_url)
     done = Enqueued()
@@ -138,6 +139,6 @@ def _enqueue(settings: StoreSettings, prefix: str, queue_url: str | None, after:
         complete = True
     finally:
         queue.close()
-        typer.echo(f"{count(done.videos, 'video')}, {done.size / 1e9:.3f} GB enqueued")
+        typer.echo(f"{counted(done.videos, 'video')}, {done.size / 1e9:.3f} GB enqueued")
         if not complete and done.last is not None:
             typer.echo(f"go on with --start-after {done.last}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloud.cli_options import ConfigFile, Endpoint, Strict, count, settings_of
+from cloud.cli_options import ConfigFile, Endpoint, Strict, settings_of
+from cloud.words import counted
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigInvalid
 
@@ -68,7 +69,7 @@ def review(
         report = write(catalogue, static, settings.price_per_label, clock.now())
         for line in report.findings.lines():
             typer.echo(line, err=True)
-        typer.echo(f"{static}: {count(report.items, 'frame')}, {count(report.pictures, 'picture')} of them shown")
+        typer.echo(f"{static}: {counted(report.items, 'frame')}, {counted(report.pictures, 'picture')} of them shown")
         report.findings.raise_if_strict(strict)
         return
     typer.echo(f"reviewing {dataset}; Ctrl-C ends it")
@@ -81,7 +82,7 @@ def review(
         stop=threading.Event(),
     )
     if total := catalogue.findings().total:
-        typer.echo(f"{count(total, 'fault')} found", err=True)
+        typer.echo(f"{counted(total, 'fault')} found", err=True)
 
 
 def _refuse_faults(catalogue: FrameCatalogue) -> None:

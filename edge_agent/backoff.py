@@ -10,6 +10,6 @@ LONGEST_SECONDS = 30.0
 
 
 def backoff(attempt: int, jitter: Callable[[], float] = random.random) -> float:
-    """Seconds to wait before try number *attempt* (from 1): doubling from 1 to 30, half of it jittered."""
+    """Seconds to wait before try number *attempt* (from 1): at most 1, doubling to at most 30; at least half of it."""
     ceiling = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(attempt - 1, 10))
     return ceiling * (0.5 + jitter() / 2)

@@ -80,8 +80,9 @@ def order(settings: Settings, config: Path, command: Command) -> None:
 
     default = TagChoice(configured) if configured else None
     line = await_applied(command, desired, default, statuses, clock)
-    asked = f"{command.tag} " if isinstance(command, SetClass) and line.startswith("recorded") else ""
-    print(f"{camera}: {asked}{line}")
+    if isinstance(command, SetClass) and line.startswith("recorded"):
+        line = f"{command.tag}{until_end(command.until)} {line}"
+    print(f"{camera}: {line}")
 
 
 def order_upload(settings: Settings, *, on: bool, span: str | None, until: str | None) -> None:

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 STALE_SECONDS = 4.0  # statuses come every second; a healthy camera's footage is at most 2 s old
 # The last word of a process that is done, or of its supervisor, which has told why. No more is to come for now.
-_LAST_WORDS = frozenset({"stopped", "restarting"})
+_LAST_WORDS = frozenset({"stopped", "hanging", "restarting"})
 
 Status = dict[str, Scalar]
 

@@ -117,7 +117,7 @@ def supervise(worker: Worker, orders: Orders, clock: Clock, on_event: Callable[[
         attempt = 1 if clock.monotonic() - began > STEADY_SECONDS else attempt + 1
         wait = backoff(attempt)
         log.error("process_died", process=worker.name, status=status, attempt=attempt, retry_in=round(wait, 1))
-        _tell_restart(worker, f"its process ended with {status}", on_event)
+        _tell_for(worker, "restarting", f"its process ended with {status}", on_event)
         clock.wait(orders.stop, wait)
 
 
@@ -185,15 +185,15 @@ def _listen(
             elif silence is not None and clock.monotonic() - heard > silence:
                 log.error("process_hangs", process=worker.name, pid=process.pid, seconds=silence)
                 # Before it ends: one that waits for a disk (state D) outlives its killing by as long as the disk takes.
-                _tell_restart(worker, f"its process said nothing for {silence:.0f} s and is started anew", on_event)
+                _tell_for(worker, "hanging", f"its process said nothing for {silence:.0f} s and is ended", on_event)
                 process.kill()
                 return rest
 
 
-def _tell_restart(worker: Worker, problem: str, on_event: Callable[[Event], None]) -> None:
-    """Say for a capture process, which cannot any more, why it is started anew."""
+def _tell_for(worker: Worker, state: str, problem: str, on_event: Callable[[Event], None]) -> None:
+    """Say for a capture process, which cannot any more, how it is."""
     if worker.kind == "capture":
-        on_event(Event(STATUS, worker.name, {"state": "restarting", "problem": problem}))
+        on_event(Event(STATUS, worker.name, {"state": state, "problem": problem}))
 
 
 def _say(pipe: IO[bytes], line: str) -> None:

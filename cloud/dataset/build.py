@@ -114,7 +114,7 @@ def _without_twins(settled: Sequence[Settled], threshold: float | None, tally: T
             threshold,
         )
         stays += [one.entry for number, one in enumerate(members) if found[number] == number]
-    tally.take_out(TWINS, settled, stays)
+    tally.take_out(TWINS, [one.entry for one in settled], stays)
     return stays
 
 

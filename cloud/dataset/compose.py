@@ -16,6 +16,7 @@ from cloud.dataset.select import Axis, choose
 from cloud.dataset.split import SPLIT, Shares, groups_of, lacking, split
 from cloud.dataset.validate_rules import LineRules, finding
 from cloud.labeling.labels import Split
+from cloud.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,27 @@ class Rules:
 
 @dataclass(slots=True)
 class Tally:
-    """What building counts. ``removed`` and ``restored`` are lines, by rule; ``inputs`` what was read, by URI."""
+    """What building counts. ``removed`` are lines by rule, ``spared`` those of them that nobody has labelled yet.
+
+    ``restored`` are lines too; ``inputs`` is what was read, by URI.
+    """
 
     findings: Findings = field(default_factory=Findings)
     read: int = 0
     removed: Counter[str] = field(default_factory=Counter)
+    spared: Counter[str] = field(default_factory=Counter)
     restored: int = 0
     inputs: list[Mapping[str, object]] = field(default_factory=list)
 
-    def take_out(self, rule: str, before: Sequence[object], after: Sequence[object]) -> None:
+    def take_out(self, rule: str, before: Sequence[Entry], after: Sequence[Entry]) -> None:
         if len(after) < len(before):
             self.removed[rule] += len(before) - len(after)
+            self.spared[rule] += unlabelled(before) - unlabelled(after)
+
+
+def unlabelled(entries: Iterable[Entry]) -> int:
+    """How many of *entries* are still to be labelled, and paid for."""
+    return sum(not entry.labelled for entry in entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +89,25 @@ def compose(entries: Iterable[Entry], rules: Rules, tally: Tally) -> Composed:
     return Composed(chosen, sides)
 
 
-def rendered(composed: Composed, where: str, tally: Tally) -> Iterator[str]:
+def rendered(composed: Composed, where: str, tally: Tally, extra: Sequence[str] = ()) -> Iterator[str]:
     """The text of each line, without line end, with its side; *where* is what findings call the manifest.
 
-    Each line is checked against the rules of the labelling service; what it breaks is found, never left out.
+    Each line is checked against the rules of the labelling service; what it breaks is found, never left out. So is how
+    many lines have not a key in *extra*, which was asked for.
     """
-    line_rules = LineRules()
+    line_rules, without = LineRules(), Counter[str]()
     for number, entry in enumerate(composed.entries, 1):
         fields: dict[str, Any] = from_json(entry.text)
         side, text = composed.side_of(entry), entry.text
         if side is not None:
             fields = {**fields, SPLIT: side}
             text = text_of(fields)
+        without.update(key for key in extra if key not in fields)
         line = Line(number, where, text, fields)
         for fault in line_rules.faults(line):
             tally.findings.add(finding(line, fault))
         yield text
+    for key, lines in without.items():
+        what = f"{counted(lines, 'line')} of {len(composed.entries):,} without '{key}': it is not known of their videos"
+        fix = "name videos as the daemon does, or leave it out of --extra"
+        tally.findings.add(Finding("key_not_known", where, None, what, fix))

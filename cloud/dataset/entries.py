@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from cloud.dataset.lines import INLINE, REFERENCE, frame_of
+from cloud.labeling.output import FAILURE, METADATA, label_attributes
 from edge_agent.errors import ConfigInvalid
 from edge_agent.segment import Take
 
@@ -22,7 +23,8 @@ class Entry:
 
     ``source`` is the picture's URI (or the text to be labelled itself), ``video`` the stem of the video it is a frame
     of, with the ``ordinal`` there; for other pictures the folder, and :data:`NO_FRAME`. ``tag`` is the class as in
-    names (``yellow_box``) and ``camera`` is ``<device>/<camera>``; both are empty where nobody tells.
+    names (``yellow_box``) and ``camera`` is ``<device>/<camera>``; both are empty where nobody tells. ``labelled``: it
+    has labels, and nobody is to pay for it again.
     """
 
     source: str
@@ -31,6 +33,7 @@ class Entry:
     tag: str
     camera: str
     text: str
+    labelled: bool = False
 
     @property
     def group(self) -> str:
@@ -87,7 +90,8 @@ def entry_of(fields: Mapping[str, Any], text: str, class_fields: Sequence[str]) 
     named = video.rpartition("_")[0] if frame else ""
     tag = "_".join(values) if values and len(values) == len(said) else named
     camera = (camera_of(video) if frame else "") or _camera(fields)
-    return Entry(source, sys.intern(video), ordinal, sys.intern(tag), sys.intern(camera), text)
+    labelled = any(FAILURE not in fields[f"{name}{METADATA}"] for name in label_attributes(fields))
+    return Entry(source, sys.intern(video), ordinal, sys.intern(tag), sys.intern(camera), text, labelled)
 
 
 def place(device: str | None, camera: str | None) -> str:

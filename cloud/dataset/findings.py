@@ -73,15 +73,19 @@ class Findings:
     def total(self) -> int:
         return self.counts.total()
 
+    @property
+    def kinds(self) -> str:
+        """How many there are of each kind, the most first: ``654 × duplicate line, 1 × broken json``."""
+        return ", ".join(f"{number:,} × {code.replace('_', ' ')}" for code, number in self.counts.most_common())
+
     def lines(self) -> Iterator[str]:
         """For a person: each kept finding, then how many more there are of its kind."""
         for code, kept in self._kept.items():
             yield from map(str, kept)
             if (more := self.counts[code] - len(kept)) > 0:
-                yield f"… and {more} more of {code.replace('_', ' ')}"
+                yield f"… and {more:,} more of {code.replace('_', ' ')}"
 
     def raise_if_strict(self, strict: bool) -> None:
         """Raise FindingsPresent, counting them by kind, when *strict* and there are any."""
         if strict and self.counts:
-            kinds = ", ".join(f"{number} {code.replace('_', ' ')}" for code, number in self.counts.most_common())
-            raise FindingsPresent(f"--strict: {kinds}", fix="mend them, or leave --strict out")
+            raise FindingsPresent(f"--strict: {self.kinds}", fix="mend them, or leave --strict out")

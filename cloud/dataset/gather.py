@@ -43,6 +43,11 @@ def partitions(store: ObjectStore, wanted: Wanted, findings: Findings) -> Iterat
             yield info
 
 
+def classes_of(store: ObjectStore) -> list[str]:
+    """The classes the dataset has lines of, as ``--class`` names them."""
+    return sorted({info.key.removeprefix(layout.MANIFESTS).partition("/")[0] for info in store.list(layout.MANIFESTS)})
+
+
 def _may_hold(partition: str, wanted: Wanted) -> bool:
     """Whether the *partition* named ``<day>-<device>`` may have frames of the wanted device and time."""
     try:

@@ -50,7 +50,11 @@ def merge(
             fields = rebased(line.fields, rebase)
             entry = entry_of(fields, line.text if fields is line.fields else text_of(fields), class_fields)
             known = entries.get(entry.source)
-            entries[entry.source] = entry if known is None else _joined(known, fields, line, class_fields, tally)
+            if known is None:
+                entries[entry.source] = entry
+                continue
+            entries[entry.source] = joined = _joined(known, fields, line, class_fields, tally)
+            tally.take_out(SAME if joined is known else JOINED, [entry], [])
     return compose(_thinned(entries.values(), rules.every, tally), rules, tally)
 
 
@@ -62,9 +66,7 @@ def _joined(known: Entry, fields: Mapping[str, Any], line: Line, class_fields: S
         what = f"says other than the line of the same picture before it: {keys[:200]}; the first one counts"
         tally.findings.add(Finding("conflict", line.where, line.number, what, "take one of them out", dropped=True))
     if len(joined.fields) == len(before):
-        tally.removed[SAME] += 1
         return known
-    tally.removed[JOINED] += 1
     return entry_of(joined.fields, text_of(joined.fields), class_fields)
 
 

@@ -26,6 +26,7 @@ from cloud.dataset.pictures import Pictures
 from cloud.dataset.stats import Origin, Stats, collect, origin_of
 from cloud.labeling.labels import Box, ImageLabel
 from cloud.labeling.output import Record, choose, read_labels, survey
+from cloud.words import counted, plain
 from edge_agent.errors import ConfigInvalid
 from edge_agent.segment import DEFAULT_FIELDS
 from edge_agent.store import open_store
@@ -43,7 +44,12 @@ class Frame:
 
     record: Record
     origin: Origin
-    pictures: Pictures = field(repr=False, compare=False)
+    pictures: Pictures = field(compare=False)
+
+    def __repr__(self) -> str:
+        looked = f"{len(self.boxes) + len(self.labels)} labelled" if self.labelled else "not labelled"
+        name, tag = unquote(self.source).rpartition("/")[2], "_".join(self.tag.values())
+        return f"<Frame {plain(name, 100)}: {plain(tag, 40) or 'no class'}, {looked}>"
 
     @property
     def source(self) -> str:
@@ -96,6 +102,9 @@ class SheetImage:
 
     jpeg: bytes
 
+    def __repr__(self) -> str:
+        return f"<SheetImage: a JPEG of {len(self.jpeg):,} bytes>"
+
     def _repr_jpeg_(self) -> bytes:
         return self.jpeg
 
@@ -106,6 +115,8 @@ class SheetImage:
 @dataclass(eq=False)
 class Dataset:
     """Frames, read anew each time they are iterated: nothing is held in memory. Filters make another data set.
+
+    It has no ``len()``, for which ``list(frames)`` would read everything twice: ``frames.stats().lines`` counts.
 
     ``findings`` are what was wrong with lines the last time they were read.
     """
@@ -192,7 +203,8 @@ class Dataset:
             f"<tr><td>{html.escape(name)}</td><td>{number:,}</td></tr>"
             for name, number in stats.classes.most_common(20)
         )
-        head = f"<b>{html.escape(self.location)}</b>: {stats.lines:,} frames, {len(stats.videos):,} videos"
+        sums = f"{counted(stats.lines, 'frame')}, {counted(len(stats.videos), 'video')}"
+        head = f"<b>{html.escape(self.location)}</b>: {sums}"
         return f"{head}<table><tr><th>class</th><th>frames</th></tr>{rows}</table>"
 
 
@@ -202,7 +214,7 @@ def names_in(frame: Frame) -> set[str]:
 
 
 def row_of(frame: Frame) -> dict[str, object]:
-    """*frame* as a row of a table. ``boxes`` is how many there are, None where nobody looked."""
+    """*frame* as a row of a table. ``boxes`` is how many there are. What nobody told or looked at is None."""
     boxes, origin = frame.record.example.boxes, frame.origin
     return {
         "source": frame.source,

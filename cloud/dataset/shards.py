@@ -18,12 +18,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cloud.dataset.compose import Composed, Tally
+from cloud.dataset.compose import Composed, Tally, unlabelled
 from cloud.dataset.index import JSON
 from cloud.dataset.layout import MANIFEST_SUFFIX
 from cloud.dataset.manifest import CONTENT_TYPE
 from cloud.dataset.places import Place
 from cloud.dataset.validate_rules import MAX_ITEMS
+from cloud.words import counted
 
 REPORT_SUFFIX, NOTE_SUFFIX = ".report.json", ".unfinished.json"
 
@@ -47,7 +48,8 @@ class _Note(BaseModel):
 class BuildReport(BaseModel):
     """How a data set was made, and what of: the same inputs and rules give the same bytes, of this report too.
 
-    ``removed`` is by rule; ``usd`` is the price of the labels, and of what was removed, at ``price_per_label``.
+    ``removed`` is by rule; ``usd`` is the price of the labels, ``saved_usd`` of what was removed, at
+    ``price_per_label``. Lines that are ``labelled`` cost and save nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -62,6 +64,7 @@ class BuildReport(BaseModel):
     removed: dict[str, int]
     findings: dict[str, int]
     lines: int
+    labelled: int = 0
     counts: dict[str, dict[str, int]]
     price_per_label: float
     usd: float
@@ -153,7 +156,8 @@ def _usable(names: Iterable[str]) -> set[str]:
 
 
 def _report(composed: Composed, label: Label, tally: Tally, facts: Iterable[ShardFacts]) -> BuildReport:
-    removed = dict(sorted(tally.removed.items()))
+    removed, lines = dict(sorted(tally.removed.items())), len(composed.entries)
+    waiting = unlabelled(composed.entries)
     return BuildReport(
         name=label.name,
         made_by=label.made_by,
@@ -163,22 +167,26 @@ def _report(composed: Composed, label: Label, tally: Tally, facts: Iterable[Shar
         restored=tally.restored,
         removed=removed,
         findings=dict(sorted(tally.findings.counts.items())),
-        lines=len(composed.entries),
+        lines=lines,
+        labelled=lines - waiting,
         counts=composed.counts(),
         price_per_label=label.price,
-        usd=round(len(composed.entries) * label.price, 6),
-        saved_usd={rule: round(number * label.price, 6) for rule, number in removed.items()},
+        usd=round(waiting * label.price, 6),
+        saved_usd={rule: round(tally.spared[rule] * label.price, 6) for rule in removed},
         files=tuple(facts),
     )
 
 
 def summary(report: BuildReport) -> Iterator[str]:
     """*report* for a person: what is in it, what went and what that saves."""
-    yield f"{report.read:,} lines read, {report.lines:,} in the manifest: {report.usd:,.2f} USD to label"
+    labelled = f", {report.labelled:,} of them labelled" if report.labelled else ""
+    cost = f"{report.usd:,.2f} USD to label" if report.labelled < report.lines else "nothing to pay for"
+    yield f"{counted(report.read, 'line')} read, {report.lines:,} in the manifest{labelled}: {cost}"
     if report.restored:
         yield f"  {report.restored:,} brought back by a reviewer"
     for rule, number in report.removed.items():
-        yield f"  {number:,} out: {rule}, {report.saved_usd[rule]:,.2f} USD saved"
+        saved = f", {report.saved_usd[rule]:,.2f} USD saved" if report.saved_usd[rule] else ""
+        yield f"  {number:,} out: {rule}{saved}"
     for kind, found in report.counts.items():
         if found and list(found) != [""]:
             yield f"{kind}: " + ", ".join(f"{name or 'unknown'} {number:,}" for name, number in found.items())

@@ -11,6 +11,7 @@ from cloud.dataset.entries import place, take_of
 from cloud.dataset.lines import frame_of
 from cloud.labeling.labels import Box, Example
 from cloud.labeling.output import Record, State
+from cloud.words import counted
 
 GRID = 48  # cells a side of the map of boxes: finer than what a sheet of paper shows
 SIZES = 50  # steps of 2 % of the picture's side
@@ -21,17 +22,17 @@ REST = "(others)"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a line and the name of its picture tell of where it is from; ``NOT_KNOWN`` where neither does.
+    """What a line and the name of its picture tell of where it is from; None where neither does.
 
     ``camera`` is ``<device>/<camera>`` where the device is known: two may both have a ``cam1``.
     """
 
-    tag: str
-    video: str
-    camera: str
-    device: str
-    day: str
-    split: str
+    tag: str | None
+    video: str | None
+    camera: str | None
+    device: str | None
+    day: str | None
+    split: str | None
 
 
 @dataclass(slots=True)
@@ -59,7 +60,10 @@ class BoxStats:
 
 @dataclass(slots=True)
 class Stats:
-    """Counts of lines by origin and state, of labels by name; ``centres``: how many boxes lie where, row by row."""
+    """Counts of lines by origin and state, of labels by name; ``centres``: how many boxes lie where, row by row.
+
+    What a line does not tell is counted as :data:`NOT_KNOWN`, a picture of no video as :data:`NO_VIDEO`.
+    """
 
     lines: int = 0
     classes: Counter[str] = field(default_factory=Counter)
@@ -69,21 +73,28 @@ class Stats:
     days: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     class_splits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    video_splits: Counter[tuple[str, str]] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     per_picture: Counter[int] = field(default_factory=Counter)
     boxes: dict[str, BoxStats] = field(default_factory=dict)
     centres: list[list[int]] = field(default_factory=lambda: [[0] * GRID for _ in range(GRID)])
 
+    def __repr__(self) -> str:
+        return f"<Stats: {counted(self.lines, 'line')}, {self.states[State.LABELLED.value]:,} labelled>"
+
     def add(self, record: Record, origin: Origin) -> None:
         self.lines += 1
         self.states[record.state.value] += 1
-        kinds = (self.classes, self.videos, self.cameras, self.devices, self.days, self.splits)
-        values = (origin.tag, origin.video, origin.camera, origin.device, origin.day, origin.split)
-        for counts, value in zip(kinds, values, strict=True):
-            _count(counts, value)
-        if origin.split != NOT_KNOWN:
-            self.class_splits[origin.tag if origin.tag in self.classes else REST, origin.split] += 1
+        for counts, value in (
+            (self.cameras, origin.camera), (self.devices, origin.device), (self.days, origin.day),
+            (self.splits, origin.split),
+        ):  # fmt: skip
+            _count(counts, value or NOT_KNOWN)
+        tag, video = _count(self.classes, origin.tag or NOT_KNOWN), _count(self.videos, origin.video or NO_VIDEO)
+        if origin.split is not None:
+            self.class_splits[tag, origin.split] += 1
+            self.video_splits[video, origin.split] += 1
         if record.state is State.LABELLED:
             self._labels(record.example)
 
@@ -146,30 +157,28 @@ def origin_of(record: Record, known: dict[str, Origin]) -> Origin:
         known[stem] = _named(stem)
     named = known[stem]
 
-    def told(key: str, other: str) -> str:
+    def told(key: str, other: str | None) -> str | None:
         found = line.fields.get(key)
         return found if isinstance(found, str) and found else other
 
     day, device, camera = told("captured", named.day), told("device", named.device), told("camera", named.camera)
-    if NOT_KNOWN not in (device, camera):
+    if camera is not None:
         camera = place(device, camera)
     return Origin(
         tag="_".join(record.example.tag.values()) or named.tag,
         video=named.video,
         camera=camera,
         device=device,
-        day=day[:10] if day != NOT_KNOWN else day,
-        split=told("split", NOT_KNOWN),
+        day=day and day[:10],
+        split=told("split", None),
     )
 
 
 def _named(stem: str) -> Origin:
     """What the name of a video tells, whatever class fields there are; its camera without the device."""
     take = take_of(stem)
-    camera, device, day = (
-        (take.camera, take.device, take.start.date().isoformat()) if take else (NOT_KNOWN, NOT_KNOWN, NOT_KNOWN)
-    )
-    return Origin(stem.rpartition("_")[0] or NOT_KNOWN, stem or NO_VIDEO, camera, device, day, NOT_KNOWN)
+    camera, device, day = (take.camera, take.device, take.start.date().isoformat()) if take else (None, None, None)
+    return Origin(stem.rpartition("_")[0] or None, stem or None, camera, device, day, None)
 
 
 def median(histogram: Sequence[int]) -> float | None:
@@ -182,8 +191,11 @@ def median(histogram: Sequence[int]) -> float | None:
     return None
 
 
-def _count(counts: Counter[str], value: str) -> None:
-    counts[value if value in counts or len(counts) < _DIFFERENT else REST] += 1
+def _count(counts: Counter[str], value: str) -> str:
+    """Count *value*; under which name."""
+    name = value if value in counts or len(counts) < _DIFFERENT else REST
+    counts[name] += 1
+    return name
 
 
 def _cell(share: float) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg")
 _COLORS = ("#2f6f9f", "#e0913a", "#5a9c5a", "#b4564f", "#7d6aa8", "#8a7256", "#c77fb0", "#6f7f88")
+_SIDES = {"train": "#4f9a63", "validation": "#e0913a", "test": "#7d6aa8"}  # none is the blue of bars without sides
+_OTHER_SIDES, _NO_SIDE = ("#b4564f", "#8a7256", "#c77fb0"), "#b9c0c6"
 _INK, _FAINT, _LINES = "#22262b", "#6b737c", "#e3e6ea"
 _BARS = 10  # of one panel: what comes after is summed up
 _STYLE: Any = {
@@ -83,23 +86,48 @@ def panels_of(stats: Stats) -> list[Panel]:
     counts = stats.counts
     for name in ("class", "device", "camera"):
         if name in counts:
-            parts = stats.class_splits if name == "class" else None
-            found.append(_bars(f"Lines by {name}", counts[name], parts))
+            sides = sides_of(counts[name], stats.class_splits if name == "class" else {})
+            found.append(_bars(f"Lines by {name}", counts[name], sides))
     if "day" in counts and len(set(counts["day"]) - {NOT_KNOWN}) > 1:
         found.append(_days(counts["day"]))
     if "video" in counts:
         few = len(counts["video"]) <= _BARS
-        found.append(_bars("Lines by video", counts["video"]) if few else _videos(counts["video"]))
+        sides = sides_of(counts["video"], stats.video_splits)
+        found.append(_bars("Lines by video", counts["video"], sides) if few else _videos(len(counts["video"]), sides))
     if stats.labels:
-        found.append(_bars("Labels", stats.labels))
+        found.append(_bars("Labels", stats.labels, sides_of(stats.labels, {})))
     if stats.boxes:
         ranked = Counter({name: one.count for name, one in stats.boxes.items()})
-        found += [_bars("Boxes by label", ranked), _per_picture(stats), _sizes(stats), _centres(stats)]
+        found.append(_bars("Boxes by label", ranked, sides_of(ranked, {})))
+        found += [_per_picture(stats), _sizes(stats), _centres(stats)]
     return found
 
 
-def _bars(title: str, counts: Counter[str], parts: Mapping[tuple[str, str], int] | None = None) -> Panel:
-    """Horizontal bars, the largest on top; in *parts* of (value, split) where they are told."""
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one side of a split has of each value; without a name where there is no split."""
+
+    name: str
+    color: str
+    counts: Counter[str]
+
+
+def sides_of(counts: Counter[str], parts: Mapping[tuple[str, str], int]) -> list[Side]:
+    """*counts* by side, as *parts* of (value, side) say, and what they do not say as one more. Pure."""
+    if not parts:
+        return [Side("", _COLORS[0], counts)]
+    found: dict[str, Counter[str]] = {}
+    left = counts.copy()
+    for (value, name), number in parts.items():
+        found.setdefault(name, Counter())[value] += number
+        left[value] -= number
+    others = iter(_OTHER_SIDES)
+    sides = [Side(name, _SIDES.get(name) or next(others, _NO_SIDE), found[name]) for name in sorted(found, key=_order)]
+    return [*sides, Side(NOT_KNOWN, _NO_SIDE, +left)] if +left else sides
+
+
+def _bars(title: str, counts: Counter[str], sides: Sequence[Side]) -> Panel:
+    """Horizontal bars, the largest on top, in parts by side."""
 
     def panel(axes: Axes) -> None:
         ranked = counts.most_common()[:_BARS]
@@ -107,15 +135,14 @@ def _bars(title: str, counts: Counter[str], parts: Mapping[tuple[str, str], int]
             ranked.append((f"{len(counts) - _BARS:,} more", rest))
         names, numbers = [name for name, _ in ranked], [number for _, number in ranked]
         places = range(len(names))
-        splits = sorted({split for _, split in parts or ()}, key=_split_order)
         starts = [0] * len(names)
-        for split, color in zip(splits, _COLORS, strict=False):
-            widths = [(parts or {}).get((name, split), 0) for name in names]
-            axes.barh(places, widths, left=starts, color=color, height=0.68, label=shown(split, 20))
+        for side in sides:
+            widths = [side.counts[name] for name, _ in ranked]
+            if rest > 0:
+                widths[-1] = side.counts.total() - sum(widths)
+            axes.barh(places, widths, left=starts, color=side.color, height=0.68, label=shown(side.name, 20))
             starts = [start + width for start, width in zip(starts, widths, strict=True)]
-        if not splits:
-            axes.barh(places, numbers, color=_COLORS[0], height=0.68)
-        else:
+        if sides[0].name:
             axes.legend(loc="lower right", fontsize=8)
         for place, number in zip(places, numbers, strict=True):
             axes.annotate(f" {number:,}", (number, place), va="center", fontsize=8, color=_FAINT)
@@ -140,13 +167,21 @@ def _days(counts: Counter[str]) -> Panel:
     return panel
 
 
-def _videos(counts: Counter[str]) -> Panel:
+def _videos(videos: int, sides: Sequence[Side]) -> Panel:
     def panel(axes: Axes) -> None:
-        numbers = sorted(counts.values(), reverse=True)
-        axes.fill_between(range(len(numbers) + 1), [*numbers, numbers[-1]], step="post", color=_COLORS[0], linewidth=0)
-        axes.set_xlim(0, len(numbers))
+        start = 0
+        for side in sides:
+            numbers = sorted(side.counts.values(), reverse=True)
+            end = start + len(numbers)
+            edges, heights = range(start, end + 1), [*numbers, numbers[-1]]
+            axes.fill_between(edges, heights, step="post", color=side.color, linewidth=0, label=shown(side.name, 20))
+            start = end
+        axes.set_xlim(0, start)
         axes.locator_params(axis="x", integer=True, nbins=6)
-        _upright(axes, f"Lines of each of {len(numbers):,} videos", "videos, the largest first")
+        _upright(axes, f"Lines of each of {videos:,} videos", "videos, the largest first")
+        if sides[0].name:
+            axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # the legend stands above the bars
+            axes.legend(loc="upper right", ncols=len(sides), columnspacing=1, fontsize=8)
 
     return panel
 
@@ -200,9 +235,9 @@ def _upright(axes: Axes, title: str, below: str) -> None:
     axes.set_xlabel(below)
 
 
-def _split_order(split: str) -> tuple[int, str]:
-    known = ("train", "validation", "test")
-    return (known.index(split) if split in known else len(known)), split
+def _order(side: str) -> tuple[int, str]:
+    known = list(_SIDES)
+    return (known.index(side) if side in known else len(known)), side
 
 
 def shown(text: str, most: int) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cloud.dataset.stats import NOT_KNOWN, Stats, median
+from cloud.words import counted
 
 _ROWS = 12  # of one kind: what comes after is summed up
 _BAR = 30  # characters of the longest bar
@@ -30,7 +31,8 @@ def lines(stats: Stats) -> Iterator[str]:
         yield f"  {empty} of {stats.per_picture.total()} labelled pictures have no box, the fullest has {most}"
     if set(stats.states) - {"unlabelled"}:
         yield ""
-        yield "lines " + ", ".join(f"{number} {state}" for state, number in stats.states.most_common())
+        whole = counted(stats.lines, "line")
+        yield ", ".join(f"{number:,} of {whole} {state}" for state, number in stats.states.most_common())
 
 
 def _table(name: str, counts: Counter[str], whole: int, *, by_name: bool = False) -> Iterator[str]:

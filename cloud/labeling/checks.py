@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cloud.labeling.formats.base import clipped
 from cloud.labeling.labels import Box, Example
 from cloud.labeling.overlap import iou
-from cloud.labeling.words import quoted
+from cloud.words import quoted
 
 DETECTOR_SIDE, CELL = 640, 8
 """Pixels: the longer side that common detectors shrink pictures to, and a cell of their finest map (stride 8). A box

@@ -50,8 +50,8 @@ def read_back(
     """Every example of the data set *path* in the format *form*.
 
     *base* is what the pictures' names are put behind to make their URIs; else they are files of the data set.
-    Findings: those of the format's reader, ``class_refused``, ``bad_box``, ``bad_image``, ``size_unknown``,
-    ``duplicate_line`` (dropped), ``bad_sidecar``. Raises ConfigInvalid.
+    Findings: those of the format's reader, ``class_refused``, ``bad_box``, ``bad_labels``, ``bad_image``,
+    ``size_unknown``, ``duplicate_line`` (dropped), ``bad_sidecar``. Raises ConfigInvalid.
     """
     if form.read is None:
         raise ConfigInvalid(f"{form.name} cannot be imported", fix="import coco, yolo, voc, cvat or label-studio")
@@ -71,6 +71,10 @@ def read_back(
             if example is None:
                 continue
             example = cleaned(replace(found, example=example), findings)
+            if example is None:
+                what = f"no label of {quoted(found.picture)} can be used, which does not make it empty: it is left out"
+                findings.add(Finding("bad_labels", found.where, found.line, what, "mend them", dropped=True))
+                continue
             if origin is not None:
                 example = restored(example, origin)
             else:
@@ -115,8 +119,12 @@ def _split(example: Example) -> dict[str, object]:
     return {} if example.split is None else {"split": example.split}
 
 
-def cleaned(found: Found, findings: Findings) -> Example:
-    """The example without labels that no manifest can hold: by their class, or where they are."""
+def cleaned(found: Found, findings: Findings) -> Example | None:
+    """The example without labels that no manifest can hold: by their class, or where they are.
+
+    None when no other is left, of these or of those its reader dropped: an empty list would say that nothing is in
+    the picture. For the same reason a list from which labels may have been dropped is empty no more, but None.
+    """
 
     def fits(label: Box | ImageLabel) -> bool:
         code, why = "class_refused", bad_class(label.label)
@@ -128,11 +136,14 @@ def cleaned(found: Found, findings: Findings) -> Example:
             findings.add(Finding(code, found.where, found.line, what, fix, dropped=True))
         return not why
 
-    boxes, labels = found.example.boxes, found.example.labels
+    example = found.example
+    boxes, labels = tuple(filter(fits, example.boxes or ())), tuple(filter(fits, example.labels or ()))
+    if (found.dropped or example.boxes or example.labels) and not (boxes or labels):
+        return None
     return replace(
-        found.example,
-        boxes=None if boxes is None else tuple(filter(fits, boxes)),
-        labels=None if labels is None else tuple(filter(fits, labels)),
+        example,
+        boxes=boxes if boxes or (example.boxes == () and not found.dropped) else None,
+        labels=labels if labels or (example.labels == () and not found.dropped) else None,
     )
 
 

@@ -12,7 +12,7 @@ from cloud.labeling.formats.base import LONG, SPLITS, Format, Plan, Task, bad_cl
 from cloud.labeling.formats.sidecar import tag_label
 from cloud.labeling.labels import Box, Example, ImageLabel, Split
 from cloud.labeling.output import Choice, Record, State, choose, read_labels, survey
-from cloud.labeling.words import quoted
+from cloud.words import quoted
 from edge_agent.errors import ConfigInvalid
 
 What = Literal["boxes", "labels", "tags"]
@@ -123,10 +123,13 @@ def sorted_out(record: Record, chosen: Chosen, findings: Findings) -> Example | 
         if why := bad_class(label.label):
             what = f"class {quoted(label.label)} {why}; its label is left out"
             findings.add(Finding("class_refused", where, number, what, "rename the class", dropped=True))
-    if chosen.what == "boxes":
-        return replace(example, boxes=tuple(box for box in example.boxes or () if not bad_class(box.label)))
+    boxes = tuple(box for box in example.boxes or () if not bad_class(box.label))
     labels = tuple(label for label in example.labels or () if not bad_class(label.label))
-    return replace(example, labels=labels) if labels or not example.labels else None
+    if _wanted(example, chosen) and not (boxes if chosen.what == "boxes" else labels):
+        what = "has no label left: exported, it would say that nothing is in the picture"
+        findings.add(Finding("bad_labels", where, number, what, "rename the classes", dropped=True))
+        return None
+    return replace(example, boxes=boxes) if chosen.what == "boxes" else replace(example, labels=labels)
 
 
 def _wanted(example: Example, chosen: Chosen) -> tuple[Box | ImageLabel, ...] | None:

@@ -11,7 +11,7 @@ from cloud.dataset.lines import Line, read_lines
 from cloud.dataset.manifest import CONTENT_TYPE
 from cloud.dataset.places import folder_of
 from cloud.labeling.output import Choice, Kind, State, parse
-from cloud.labeling.words import quoted
+from cloud.words import quoted
 
 
 @dataclass(slots=True)

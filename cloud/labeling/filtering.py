@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from cloud.labeling.checks import Suspect, Suspicion
 from cloud.labeling.labels import Box, ImageLabel
 from cloud.labeling.output import Record, State
-from cloud.labeling.words import plain, quoted
+from cloud.words import plain, quoted
 from edge_agent.errors import ConfigInvalid
 
 BINS = 20  # of the histogram: steps of 0.05

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from cloud.labeling.tasks import FACTS, FUNCTION_ACCOUNTS, Task
-from cloud.labeling.words import quoted
 from cloud.settings import Count, Price
+from cloud.words import quoted
 from edge_agent.errors import ConfigInvalid, NameInvalid
 from edge_agent.settings_file import read_mapping
 

@@ -14,7 +14,7 @@ from cloud.dataset.validate_pictures import lacks_cors, region_of
 from cloud.labeling.job import JobSettings
 from cloud.labeling.output import METADATA, Choice, Kind, kind_of, parse
 from cloud.labeling.tasks import Task
-from cloud.labeling.words import quoted
+from cloud.words import quoted
 from edge_agent.errors import ConfigInvalid
 from edge_agent.store.uri import split_uri
 

@@ -19,7 +19,7 @@ from cloud.dataset.findings import Findings
 from cloud.dataset.lines import REFERENCE, Line, is_attribute_metadata, read_lines
 from cloud.labeling.labels import Example, ImageLabel
 from cloud.labeling.shapes import Reader
-from cloud.labeling.words import plain, quoted
+from cloud.words import plain, quoted
 from edge_agent.errors import ConfigInvalid
 from edge_agent.segment import DEFAULT_FIELDS
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cloud.labeling.labels import Box, Example
-from cloud.labeling.words import quoted
+from cloud.words import quoted
 
 AGREES = 0.5
 """From this IoU on two boxes mean the same object: the threshold of PASCAL VOC, which detectors are measured with."""

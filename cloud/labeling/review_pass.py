@@ -18,8 +18,8 @@ from cloud.labeling.filtering import Cleaned, Confidences, Rules, clean, settle
 from cloud.labeling.labels import Box, ImageLabel
 from cloud.labeling.output import Choice, Kind, Record, State, parse, read_labels
 from cloud.labeling.overlap import Agreement, Disagreement
-from cloud.labeling.words import quoted
 from cloud.review.catalogue import Word
+from cloud.words import quoted
 from edge_agent.segment import DEFAULT_FIELDS
 
 

@@ -17,8 +17,8 @@ from cloud.labeling.filtering import BINS, Confidences
 from cloud.labeling.formats.base import class_folder
 from cloud.labeling.output import Record
 from cloud.labeling.review_pass import Judge, Judged, Measured, Task, labels_of
-from cloud.labeling.words import plain, quoted
 from cloud.review.pages_of import Look, pages
+from cloud.words import plain, quoted
 from edge_agent.errors import ConfigInvalid
 
 if TYPE_CHECKING:

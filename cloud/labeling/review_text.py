@@ -12,7 +12,7 @@ from cloud.labeling.output import State
 from cloud.labeling.overlap import Agreement
 from cloud.labeling.review_pass import Judged, Measured, Task
 from cloud.labeling.review_sheets import MOST_CLASSES
-from cloud.labeling.words import counted, quoted
+from cloud.words import counted, quoted
 
 _BAR = 40  # characters of the longest bar
 _UNUSABLE = ("broken_json", "not_utf8", "no_object", "no_source", "line_too_long")

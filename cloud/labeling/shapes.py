@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from cloud.dataset.findings import Finding, Findings
 from cloud.dataset.lines import Line
 from cloud.labeling.labels import Box, ImageLabel
-from cloud.labeling.words import quoted
+from cloud.words import quoted
 
 FAR = 1e7
 """Pixels; no picture is that large, and areas of such boxes are still exact enough."""

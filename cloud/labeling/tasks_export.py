@@ -31,8 +31,8 @@ from cloud.labeling.output import Choice, parse
 from cloud.labeling.output import Kind as LabelKind
 from cloud.labeling.picture_names import named
 from cloud.labeling.tasks import Task
-from cloud.labeling.words import counted
 from cloud.pipelining import pipelined
+from cloud.words import counted
 from edge_agent.errors import ConfigInvalid, ContainerMissing, EdgeCaptureError, ObjectConflict, ObjectNotFound, Scope
 
 IMAGES, LABELS = "images", "labels.json"

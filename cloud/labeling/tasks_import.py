@@ -21,7 +21,7 @@ from cloud.labeling.job import check_attribute
 from cloud.labeling.labels import Example
 from cloud.labeling.output import METADATA, Choice, Kind, parse
 from cloud.labeling.picture_names import named
-from cloud.labeling.words import quoted
+from cloud.words import quoted
 from edge_agent.errors import ConfigInvalid
 
 
@@ -158,8 +158,8 @@ def _read(tool: str, export: Path, findings: Findings) -> Answers:
     by_source: dict[str, Found] = {}
     by_name: dict[str, Example | None] = {}
     for found in reader(export, findings):
-        example, name = _usable(found, findings), found.picture.rpartition("/")[2]
-        if example.boxes is None and example.labels is None:
+        example, name = cleaned(found, findings), found.picture.rpartition("/")[2]
+        if example is None or (example.boxes is None and example.labels is None):
             continue
         if example.source in by_source:
             what = f"{quoted(example.source)} has two answers; the last one is taken"
@@ -176,16 +176,6 @@ def _read(tool: str, export: Path, findings: Findings) -> Answers:
             findings.add(Finding("class_beside_boxes", found.where, found.line, what, fix, dropped=True))
     names = sorted(set(_classes(answers.values(), kind)))
     return Answers(answers, by_name, kind, {name: index for index, name in enumerate(names)})
-
-
-def _usable(found: Found, findings: Findings) -> Example:
-    """The example without labels that are refused; None for labels of which none is left: an empty list is a word."""
-    example = cleaned(found, findings)
-    return replace(
-        example,
-        boxes=example.boxes if example.boxes or not found.example.boxes else None,
-        labels=example.labels if example.labels or not found.example.labels else None,
-    )
 
 
 def _kind(examples: list[Example]) -> Kind:

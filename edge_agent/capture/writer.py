@@ -26,6 +26,9 @@ _MUXED_SECONDS = 0.6
 
 BUFFER_BYTES = 256 * 1024  # handed to the sink at a time; libav's own 32 KiB means 16 calls for a fragment of 4 Mb/s
 
+# Sound goes with its picture. When two pictures share a time and one is moved, the next sound is this little too early.
+_OVERLAP_SECONDS = 0.1
+
 # Packets of two streams are put in order of time, for which libav waits up to ten seconds for one of each. A microphone
 # that falls silent must not keep pictures from the disk: a microsecond apart is waited for no longer.
 _NO_WAITING = {"max_interleave_delta": "1"}
@@ -118,16 +121,16 @@ class SegmentWriter:
     def write_sound(self, packet: AudioPacket, time: float) -> None:
         """Append sound of *time*, in seconds on the pictures' axis. It is changed and must not be used again.
 
-        Without a place in the file, it is left out: before the first picture, or not after the sound before it.
+        Without a place in the file, it is left out: before the first picture, or long before the sound before it.
         """
         if self._sound is None or self._base is None:
             return
         tick = self._sound.time_base  # of the file, which counts in samples: the packet's own clock may be finer
         assert tick is not None  # noqa: S101 - the first picture's packet made libav write the header
         dts = round((time - float(self._base * self._time_base)) / tick)
-        if dts <= self._last_sound:
+        if dts < 0 or (self._last_sound - dts) * tick > _OVERLAP_SECONDS:
             return
-        self._last_sound = dts
+        self._last_sound = dts = max(dts, self._last_sound + 1)
         packet.duration = round((packet.duration or 0) * packet.time_base / tick)
         packet.time_base = tick
         packet.dts = packet.pts = dts  # no sound codec reorders

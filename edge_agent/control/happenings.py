@@ -21,7 +21,7 @@ from edge_agent.upload.rows import COLUMNS, Row, State, row_of
 MOST = 200  # events of one look; the rest comes with the next
 OVERLAP = 10.0
 """Seconds that are looked at again: a row may be written a little later than its time says."""
-LOST_STATES = frozenset({"waiting", "restarting"})
+LOST_STATES = frozenset({"waiting", "hanging", "restarting"})
 
 Happening = dict[str, Any]
 """``event``, ``at`` (epoch seconds, made ISO 8601 when it is sent), and what belongs to it."""

@@ -247,19 +247,24 @@ def test_strict_finishes_nothing(run: Run, tmp_path: Path) -> None:
     status, _, err = run("export", "coco", manifest, "--out", tmp_path / "set", "--strict")
     assert status == 1
     assert "error: --strict: " in err
-    assert "1 broken json" in err
+    assert "1 × broken json" in err
     assert f"{tmp_path}/.set.partial: what was copied so far" in err
     assert not (tmp_path / "set").exists()
 
 
 def test_boxes_whose_class_is_refused_do_not_turn_into_something_else(tmp_path: Path) -> None:
-    """The lines have class fields, too; but a manifest that has boxes is exported as boxes, fewer or none."""
-    path = labelled.picture(tmp_path / "a.jpg")
-    manifest = labelled.manifest(tmp_path / "m", [labelled.line(path.as_uri(), [("c\0p", 1, 2, 3, 4)])])
+    """Not into class fields, which the lines have, too, nor into a picture with nothing in it: they are left out."""
+    path, other = labelled.picture(tmp_path / "a.jpg"), labelled.picture(tmp_path / "b.jpg")
+    lines = [
+        labelled.line(path.as_uri(), [("c\0p", 1, 2, 3, 4)]),
+        labelled.line(other.as_uri(), [("c\0p", 1, 2, 3, 4), ("cup", 1, 2, 3, 4)]),
+    ]
     findings = Findings()
-    report = run_export(manifest, Name.COCO, tmp_path / "set", findings)
-    assert (report.pictures.total(), report.negatives, not report.labels) == (1, 1, True)
-    assert findings.counts["class_refused"] == 1
+    report = run_export(labelled.manifest(tmp_path / "m", lines), Name.COCO, tmp_path / "set", findings)
+    assert (report.pictures.total(), report.negatives, dict(report.labels)) == (1, 0, {"cup": 1})
+    assert (findings.counts["class_refused"], findings.counts["bad_labels"]) == (2, 1)
+    with pytest.raises(ConfigInvalid, match="nothing is left to export"):
+        run_export(labelled.manifest(tmp_path / "m", lines[:1]), Name.COCO, tmp_path / "other")
 
 
 def test_relative_names_are_relative_to_the_manifest(tmp_path: Path) -> None:

@@ -94,8 +94,9 @@ def test_a_camera_without_a_class_records_only_while_it_is_labelled(tmp_path: Pa
         line = in_force("label", "cam1", "--clear", "-c", config)
         assert line == "cam1: no class: nothing is recorded without a class"
         assert not list(parts.glob("*.part"))
-    line = said("label", "cam1", "color=red", "object=cup", "-c", config)
-    assert line == "cam1: red_cup recorded; takes effect when the agent starts"
+    end = datetime.now().astimezone().replace(microsecond=0, tzinfo=None) + timedelta(hours=1)
+    line = said("label", "cam1", "color=red", "object=cup", "--until", end.isoformat(), "-c", config)
+    assert line == f"cam1: red_cup until {end} recorded; takes effect when the agent starts"
     with process("edge_agent.cli", "capture", "-c", config):
         until(lambda: list(parts.glob("red_cup_*.part")), "the label of before the start")
 

@@ -55,7 +55,7 @@ def test_a_clean_manifest_has_no_box_that_cannot_be_read(run: Run) -> None:
     assert run("label", "review", "clean", "--out", "again", "--strict")[0] == 0
     assert Path("again").read_bytes() == Path("clean").read_bytes()
     status, _, err = run("label", "review", sent, "--out", "strict", "--strict")
-    assert (status, "--strict: 2 bad box" in err, Path("strict").exists()) == (1, True, False)
+    assert (status, "--strict: 2 × bad box" in err, Path("strict").exists()) == (1, True, False)
 
 
 def test_no_export_has_a_box_that_cannot_be_read_nor_an_empty_picture_for_it(run: Run) -> None:
@@ -115,7 +115,7 @@ def test_a_start_is_drawn_where_the_object_is_in_the_picture_that_is_there(run: 
         assert (first["original_width"], second["original_width"]) == (48, 96)
 
 
-@pytest.mark.parametrize(("damage", "told"), [("size", "--strict: 1 wrong size"), ("box", "--strict: 1 bad box")])
+@pytest.mark.parametrize(("damage", "told"), [("size", "--strict: 1 × wrong size"), ("box", "--strict: 1 × bad box")])
 def test_strict_makes_no_task_set_of_labels_that_do_not_fit(run: Run, damage: str, told: str) -> None:
     """A picture of another size, and a box that cannot be read: each is an error, and there is no set."""
     fields = whole("a.jpg") if damage == "size" else broken("a.jpg", ("cup", 1, 2, 3, 4))
@@ -135,7 +135,7 @@ def test_a_dry_run_tells_of_labels_that_cannot_be_read(run: Run) -> None:
     status, out, err = run(*arguments)
     assert (status, json.loads(out)["LabelingJobName"], "in:1: box 2 of 'bb': width -5" in err) == (0, "j", True)
     status, out, err = run(*arguments, "--strict")
-    assert (status, out, "--strict: 1 bad box" in err) == (1, "", True)
+    assert (status, out, "--strict: 1 × bad box" in err) == (1, "", True)
 
 
 def test_all_that_a_job_lacks_is_told_at_once(run: Run) -> None:
@@ -164,7 +164,7 @@ def test_the_verdict_on_pictures_of_this_machine_is_true(run: Run) -> None:
     status, out, _ = run("manifest", "validate", "in")
     assert status == 0
     assert out.splitlines()[-1] == (
-        "1 item, 1 finding (1 local pictures): Ground Truth cannot read its pictures; other tools do not mind"
+        "1 item, 1 finding (1 × local pictures): Ground Truth cannot read its pictures; other tools do not mind"
     )
 
 
@@ -185,7 +185,7 @@ def test_an_export_goes_on_without_pictures_that_nobody_can_be_asked_for(
         assert f"in:{number}: its picture cannot be used: s3://bucket/{names[number - 1]}: is not in frames" in err
     assert len(json.loads(Path("set/annotations/instances_train.json").read_text())["images"]) == 1
     status, _, err = run("export", "coco", "in", "--images", "frames", "--out", "other", "--strict")
-    assert (status, "--strict: 2 picture missing" in err, Path("other").exists()) == (1, True, False)
+    assert (status, "--strict: 2 × picture missing" in err, Path("other").exists()) == (1, True, False)
     status, _, err = run("export", "coco", "in", "--out", "third")
     assert (status, "Unable to locate credentials" in err) == (1, True)
 

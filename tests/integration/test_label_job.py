@@ -345,7 +345,7 @@ def test_a_task_set_tells_which_pictures_it_lacks(run: Run, tmp_path: Path) -> N
     arguments = ("label", "create", "j", "-m", sent, "-c", config, "--images", tmp_path, "--to", "cvat", "--out", "set")
     status, _, err = run(*arguments, "--strict")
     assert (status, (tmp_path / "set").exists()) == (1, False)
-    assert "error: --strict: 2 broken picture, 1 missing picture" in err
+    assert "error: --strict: 2 × broken picture, 1 × missing picture" in err
     status, out, err = run(*arguments)
     assert (status, "set: 1 picture; 3 left out" in out) == (0, True)
     assert [line.partition(": its picture")[0] for line in err.splitlines()] == [f"{sent}:{n}" for n in (2, 3, 4)]

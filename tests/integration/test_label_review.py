@@ -129,7 +129,7 @@ def test_pictures_that_are_missing_or_of_another_size_are_told(run: Run, frames:
     assert status == 1
     assert "odd.manifest:1: its picture has 640x480 pixels, the labelled one had 1920x1080" in err
     assert "odd.manifest:2: its picture (/nowhere/a.jpg): is not there" in err
-    assert err.splitlines()[-1].startswith("error: --strict: 1 ")
+    assert err.splitlines()[-1].startswith("error: --strict: 1 × ")
     assert not Path("clean").exists()
 
 
@@ -186,7 +186,7 @@ def test_strict_takes_no_line_that_nobody_labelled(run: Run) -> None:
     """As in every other command: with --strict what would be left out is an error, and nothing is written."""
     manifest = write(Path("some.manifest"), [boxed(1, (1, 2, 30, 40)), line(2)])
     status, _, err = run(manifest, "--strict", "--out", "clean")
-    assert (status, err) == (1, "error: --strict: 1 unlabelled line; mend them, or leave --strict out\n")
+    assert (status, err) == (1, "error: --strict: 1 × unlabelled line; mend them, or leave --strict out\n")
     assert not Path("clean").exists()
 
 

@@ -43,7 +43,7 @@ def test_validate_says_what_a_job_would_cost_twice_and_what_it_would_refuse(run:
     status, out, err = run("manifest", "validate", manifest)
     assert (status, err) == (0, "")
     assert f"{manifest}:2: is about the same picture as line 1" in out
-    assert out.splitlines()[-1] == "2 items, 1 finding (1 duplicate line): Ground Truth would take it"
+    assert out.splitlines()[-1] == "2 items, 1 finding (1 × duplicate line): Ground Truth would take it"
     manifest = write(tmp_path / "b.manifest", [line(1), "{"])
     status, out, _ = run("manifest", "validate", manifest)
     assert status == 1
@@ -55,7 +55,7 @@ def test_validate_strict_makes_anything_an_error(run: Run, tmp_path: Path) -> No
     """A duplicated line under --strict is status 1 and one error line that counts by kind."""
     manifest = write(tmp_path / "a.manifest", [line(1), line(1)])
     status, _, err = run("manifest", "validate", manifest, "--strict")
-    assert (status, err) == (1, "error: --strict: 1 duplicate line; mend them, or leave --strict out\n")
+    assert (status, err) == (1, "error: --strict: 1 × duplicate line; mend them, or leave --strict out\n")
 
 
 def test_validate_tells_programs_in_json(run: Run, tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ def test_show_draws_pictures_of_the_store_and_of_a_directory(
     arguments = ["--out", tmp_path / "new/sheets", "--images", images, "--per-page", 3, "--endpoint-url", moto_endpoint]
     status, out, err = run("manifest", "show", manifest, *arguments)
     assert status == 0
-    assert out.splitlines()[-1] == "4 pictures on 2 sheets, 1 finding (1 missing picture)"
+    assert out.splitlines()[-1] == "4 pictures on 2 sheets, 1 finding (1 × missing picture)"
     assert f"{manifest}:4: its picture" in err
     assert sorted(path.name for path in (tmp_path / "new/sheets").iterdir()) == ["a-0001.jpg", "a-0002.jpg"]
     status, _, err = run("manifest", "show", manifest, *arguments, "--strict")
     assert status == 1
-    assert "error: --strict: 1 missing picture" in err
+    assert "error: --strict: 1 × missing picture" in err
 
 
 def test_show_says_who_is_refused_instead_of_drawing_nothing(
@@ -144,7 +144,7 @@ def test_show_says_who_is_refused_instead_of_drawing_nothing(
     assert "credentials" in err
     status, out, _ = run("manifest", "show", manifest, "-o", tmp_path / "sheets", "--images", tmp_path)
     assert status == 0
-    assert "2 findings (2 missing picture)" in out
+    assert "2 findings (2 × missing picture)" in out
 
 
 def test_stats_of_the_published_job(run: Run, tmp_path: Path) -> None:
@@ -155,6 +155,7 @@ def test_stats_of_the_published_job(run: Run, tmp_path: Path) -> None:
     assert out.splitlines()[0] == "633 lines, nothing wrong"
     assert "  yellow_box_1  321   51%" in out
     assert "56 of 633 labelled pictures have no box, the fullest has 2" in out
+    assert out.splitlines()[-2] == "633 of 633 lines labelled"
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     status, out, _ = run("manifest", "stats", manifest, "--json")
     said = json.loads(out)

@@ -227,7 +227,7 @@ def test_filters_and_views_show_what_they_say(browser: WebDriver, directory_stor
         until(lambda: shown(browser, "#count") == "3 of 8 frames", "those found")
         press("By class")
         until(lambda: "onerror" in shown(browser, ".head h3"), "the hostile class as text")
-        until(lambda: "1 damaged index" in shown(browser, "#findings summary"), "the finding")
+        until(lambda: "1 × damaged index" in shown(browser, "#findings summary"), "the finding")
         assert browser.title == "dock 7 \u2013 review"
         assert ask(browser, "document.querySelectorAll('img[src=x]').length") == 0
         assert complaints(browser) == []
@@ -309,6 +309,30 @@ def test_a_locked_page_opens_by_its_link_alone(browser: WebDriver, directory_sto
         assert browser.current_url == site.url
         with suppress(KeyError):
             browser.delete_all_cookies()
+
+
+def test_pictures_are_made_smaller_and_stay_so(browser: WebDriver, directory_store: DirectoryStore) -> None:
+    """By keys or slider, more or fewer are in a row; the frame under the cursor stays in view; the next visit is so."""
+    invented(directory_store, "blue_box_1", [{}] * 90)
+    columns = "new Set([...document.querySelectorAll('.tile')].map((tile) => tile.style.transform.split(',')[0])).size"
+    bottom = "document.querySelector('.tile.cursor')?.getBoundingClientRect().bottom"
+    with served(frames_of(directory_store)) as site:
+        opened(browser, site)
+        usual = ask(browser, columns)
+        keys(browser, *"n" * 60, "-", "-", "-", "-")
+        until(lambda: ask(browser, columns) > 1.8 * usual, "more in a row")
+        until(lambda: 0 < (ask(browser, bottom) or 0) <= ask(browser, "innerHeight"), "the frame under the cursor")
+        few = ask(browser, columns)
+        size = browser.find_element("id", "size")
+        assert size.accessible_name == "Picture size"
+        assert size.get_attribute("aria-valuetext") == f"{few} in a row"
+        opened(browser, site)
+        until(lambda: ask(browser, columns) == few, "as many as before")
+        size = browser.find_element("id", "size")
+        ask(browser, "(arguments[0].value = 1, arguments[0].dispatchEvent(new Event('input')))", size)
+        until(lambda: ask(browser, columns) < usual, "fewer in a row")
+        ask(browser, "localStorage.clear()")
+        assert complaints(browser) == []
 
 
 def test_of_many_frames_few_are_in_the_document(browser: WebDriver, directory_store: DirectoryStore) -> None:

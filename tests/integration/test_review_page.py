@@ -332,7 +332,7 @@ def test_strict_shows_nothing_while_anything_is_wrong(
     err = capsys.readouterr().err
     assert caught.value.code == 1
     assert f"{STEM}_000030.jpg: the picture is not there; run edge-cloud fsck" in err
-    assert "--strict: 1 missing picture" in err
+    assert "--strict: 1 × missing picture" in err
 
 
 @pytest.mark.parametrize(

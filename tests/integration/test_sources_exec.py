@@ -16,6 +16,7 @@ from edge_agent.capture.sources.child import last_line
 from edge_agent.spool import Spool
 from tests.support.capture import Recorded, capturing, job_for, recorded_in
 from tests.support.clips import look, make_clip
+from tests.support.rtsp import missing
 from tests.support.sound import listen
 from tests.support.wait import until
 
@@ -90,7 +91,7 @@ def test_pictures_that_come_at_once_are_all_kept(tmp_path: Path) -> None:
     assert recorded.seen[0].packets == pictures
 
 
-@pytest.mark.skipif(shutil.which("gst-launch-1.0") is None, reason="no gst-launch-1.0 here")
+@pytest.mark.skipif(shutil.which("gst-launch-1.0") is None or bool(missing()), reason="no GStreamer here")
 @pytest.mark.parametrize(
     ("encoder", "codec"),
     [

@@ -12,7 +12,7 @@ from edge_agent.capture.sources.libav import rtsp
 from edge_agent.spool import Spool
 from tests.support.capture import capturing, job_for, recorded_in
 from tests.support.rtsp import H264, rtsp_camera
-from tests.support.sound import MICROPHONES, listen
+from tests.support.sound import MICROPHONES, listen, with_sound
 from tests.support.wait import until
 
 H265 = (
@@ -69,6 +69,32 @@ def test_sound_is_recorded_beside_the_picture(tmp_path: Path, sent: str, kept: s
         assert heard.end == pytest.approx(segment.duration, abs=0.15)
         assert heard.seconds == pytest.approx(heard.end - heard.begin, abs=0.15)  # no holes
         assert heard.loudest > 0.2
+
+
+@pytest.mark.parametrize(
+    ("sent", "payloader", "transport"),
+    [("aac", "rtpmp4gpay", "tcp"), ("aac", "rtpmp4gpay", "udp"), ("libopus", "rtpopuspay", "tcp")],
+)
+def test_sound_that_mp4_holds_is_copied(tmp_path: Path, sent: str, payloader: str, transport: str) -> None:
+    """AAC and Opus are stored bit for bit: the packets the camera's encoder made, in a row, none left out."""
+    clip = with_sound(tmp_path / "clip.mp4", sent)
+    camera_of = (
+        f"filesrc location={clip} ! qtdemux name=clip "
+        "clip.video_0 ! queue ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 "
+        f"clip.audio_0 ! queue ! {payloader} name=pay1 pt=97"
+    )
+    with (
+        rtsp_camera(camera_of) as camera,
+        capturing(job_for(tmp_path, camera.url(), audio=True, transport=transport)) as capture,
+    ):
+        capture.wait_for("segment_closed")
+        assert capture.stop() == 0
+    made = listen(clip).packets
+    segment = recorded_in(Spool(tmp_path / "spool")).segments[0]
+    heard = listen(tmp_path / "spool" / "ready" / f"{segment.name.stem}.mp4").packets
+    assert len(heard) > len(made) / 2
+    first = made.index(heard[0])
+    assert heard == made[first : first + len(heard)]
 
 
 def test_without_audio_only_the_picture_is_asked_for(tmp_path: Path) -> None:

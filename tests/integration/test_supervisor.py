@@ -68,8 +68,9 @@ def test_a_child_that_hangs_is_replaced(tmp_path: Path) -> None:
         until(lambda: opened(events), "recording")
         first = the_child()
         first.send_signal(signal.SIGSTOP)
-        told = until(lambda: [e.fields for e in events if e.fields.get("state") == "restarting"], "the restart")
-        assert told[0]["problem"] == "its process said nothing for 3 s and is started anew"
+        hung = until(lambda: [e.fields for e in events if e.fields.get("state") == "hanging"], "the word on it")
+        assert hung[0]["problem"] == "its process said nothing for 3 s and is ended"
+        until(lambda: [e for e in events if e.fields.get("state") == "restarting"], "the restart")
         until(lambda: opened(events) >= 2, "recording again")
         assert not first.is_running()
         assert any(event.name == "segment_salvaged" for event in events)

@@ -89,3 +89,15 @@ def lines_of(form: Readable, path: Path, findings: Findings, base: str | None = 
     lines = made.read_text().splitlines()
     assert len(lines) == outcome.lines
     return lines
+
+
+def read(form: Readable, root: Path, files: Mapping[str, str]) -> tuple[dict[str, list[str] | None], dict[str, int]]:
+    """The classes by the names of the pictures (None: unlabelled), and the findings by kind."""
+    findings = Findings()
+    found: dict[str, list[str] | None] = {}
+    for line in map(json.loads, lines_of(form, lay(root / "set", files), findings)):
+        names = line.get("labels-metadata", {}).get("class-map", {})
+        labels = line.get("labels", {}).get("annotations") if "labels" in line else None
+        name = line["source-ref"].rpartition("/")[2]
+        found[name] = None if labels is None else [names[str(each["class_id"])] for each in labels]
+    return found, dict(findings.counts)

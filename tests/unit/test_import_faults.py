@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,10 @@ from cloud.labeling.formats import cvat
 from cloud.labeling.formats.registry import Readable
 from edge_agent.errors import ConfigInvalid, EdgeCaptureError
 from edge_agent.settings_file import read_mapping
-from tests.support.label_files import COCO, CVAT, DATA_SETS, LABEL_STUDIO, VOC, bmp, lay, lines_of
+from tests.support.label_files import COCO, CVAT, DATA_SETS, LABEL_STUDIO, VOC, bmp, lay, lines_of, read
 
 IMAGE: dict[str, Any] = COCO["images"][0]
 CUP: dict[str, Any] = COCO["annotations"][0]
-
-
-def read(form: Readable, root: Path, files: Mapping[str, str]) -> tuple[dict[str, list[str] | None], dict[str, int]]:
-    """The classes by the names of the pictures (None: unlabelled), and the findings by kind."""
-    findings = Findings()
-    found: dict[str, list[str] | None] = {}
-    for line in map(json.loads, lines_of(form, lay(root / "set", files), findings)):
-        names = line.get("labels-metadata", {}).get("class-map", {})
-        labels = line.get("labels", {}).get("annotations") if "labels" in line else None
-        name = line["source-ref"].rpartition("/")[2]
-        found[name] = None if labels is None else [names[str(each["class_id"])] for each in labels]
-    return found, dict(findings.counts)
 
 
 def coco(**changed: object) -> str:
@@ -49,9 +36,12 @@ def coco(**changed: object) -> str:
         (coco(images=[IMAGE, IMAGE]), {"a.jpg": ["cup"]}, {"duplicate_line": 1}),
         (coco(images=[IMAGE, {"file_name": "b.jpg"}]), {"a.jpg": ["cup"]}, {"bad_image": 1}),
         (
-            coco(categories=[*COCO["categories"], {"id": 1, "name": "box"}]),
-            {"a.jpg": []},
-            {"bad_category": 1, "bad_annotation": 1},
+            coco(
+                images=[IMAGE, {"id": 2, "file_name": "b.jpg"}],
+                categories=[*COCO["categories"], {"id": 1, "name": "box"}],
+            ),
+            {"b.jpg": []},
+            {"bad_category": 1, "bad_annotation": 1, "bad_labels": 1},
         ),
         (json.dumps({"images": [IMAGE], "categories": []}), {"a.jpg": None}, {}),
         (coco(images=[{**IMAGE, "id": 1.0}]), {"a.jpg": ["cup"]}, {}),
@@ -158,13 +148,6 @@ def test_a_yolo_set_with_bad_files_gives_the_good_ones(tmp_path: Path) -> None:
     assert read(Readable.YOLO, tmp_path, {}) == ({"a.bmp": ["cup"]}, {"unreadable": 1, "size_unknown": 2})
 
 
-def test_voc_lists_that_cannot_be_read_are_told(tmp_path: Path) -> None:
-    """A directory where the list of a split should be is named, and the pictures come back."""
-    (tmp_path / "set" / "ImageSets" / "Main" / "train.txt").mkdir(parents=True)
-    found, told = read(Readable.VOC, tmp_path, {"Annotations/a.xml": VOC})
-    assert (found, told) == ({"a.jpg": ["cup"]}, {"unreadable": 1})
-
-
 @pytest.mark.parametrize("form", [Readable.COCO, Readable.VOC, Readable.CVAT, Readable.LABEL_STUDIO])
 def test_a_name_no_file_can_have_ends_no_import(tmp_path: Path, form: Readable) -> None:
     """A name of 300 letters, and one of a link to itself, are names of pictures that are not there."""
@@ -194,31 +177,11 @@ def test_a_score_that_is_no_confidence_is_told(tmp_path: Path, score: object, fi
     assert "objects" not in json.loads(line)["labels-metadata"]
 
 
-@pytest.mark.parametrize("form", [Readable.CVAT, Readable.VOC, Readable.LABEL_STUDIO])
-def test_a_box_beyond_any_picture_is_left_out(tmp_path: Path, form: Readable) -> None:
-    """Corners that may each be, of a box that is too wide for a manifest, are a finding and no box."""
-    files = {path: text for path, text in DATA_SETS[form].items() if "ImageSets" not in path}
-    wide = {
-        Readable.CVAT: ('xtl="1" ytl="1" xbr="2"', 'xtl="-9e6" ytl="1" xbr="9e6"'),
-        Readable.VOC: ("<xmin>1</xmin><ymin>1</ymin><xmax>3</xmax>", "<xmin>-9e6</xmin><ymin>1</ymin><xmax>9e6</xmax>"),
-        Readable.LABEL_STUDIO: ('"x": 1, "y": 1, "width": 2', '"x": 1, "y": 1, "width": 9e6'),
-    }[form]
-    found, told = read(form, tmp_path, {path: text.replace(*wide) for path, text in files.items()})
-    assert (found, told["bad_box"]) == ({"a.jpg": []}, 1)
-
-
 @pytest.mark.parametrize("form", [Readable.COCO, Readable.LABEL_STUDIO])
 def test_json_with_a_byte_order_mark_is_read(tmp_path: Path, form: Readable) -> None:
     """As editors on Windows save it."""
     files = {path: "\ufeff" + text for path, text in DATA_SETS[form].items()}
     assert read(form, tmp_path, files) == ({"a.jpg": ["cup"]}, {})
-
-
-def test_an_answer_without_a_list_of_results_says_nothing(tmp_path: Path) -> None:
-    """A picture is not empty because its annotation is damaged: it is unlabelled, and that is told."""
-    tasks = [{**LABEL_STUDIO[0], "annotations": [{"result": 5}]}]
-    found = read(Readable.LABEL_STUDIO, tmp_path, {"tasks.json": json.dumps(tasks)})
-    assert found == ({"a.jpg": None}, {"bad_result": 1})
 
 
 @pytest.mark.parametrize("kind", ["rectangle", "tag"])

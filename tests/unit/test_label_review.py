@@ -15,8 +15,8 @@ from cloud.labeling.filtering import Confidences, Rules, Thresholds, clean, sett
 from cloud.labeling.labels import Box, Example, ImageLabel
 from cloud.labeling.output import Kind, Record, State, Verification
 from cloud.labeling.overlap import Agreement, iou, match
-from cloud.labeling.words import plain, quoted
 from cloud.review.tiles import free_place
+from cloud.words import plain, quoted
 from edge_agent.errors import ConfigInvalid
 
 pixels = st.integers(0, 500)

@@ -16,8 +16,8 @@ from cloud.dataset import Frame, open_dataset
 from cloud.dataset.entries import entry_of
 from cloud.dataset.findings import Findings
 from cloud.dataset.pictures import Pictures, header_of
-from cloud.dataset.stats import NOT_KNOWN, Stats, collect, median
-from cloud.dataset.stats_plot import draw, panels_of
+from cloud.dataset.stats import NOT_KNOWN, Origin, Stats, collect, median
+from cloud.dataset.stats_plot import draw, panels_of, sides_of
 from cloud.dataset.stats_table import lines as table
 from cloud.decode.jpeg import encode_jpeg
 from cloud.labeling.output import choose, read_labels, survey
@@ -272,7 +272,47 @@ def test_a_notebook_filters_shows_and_tabulates(tmp_path: Path) -> None:
     assert list(table_of["color"]) == ["yellow", "yellow", "red"]
     assert list(table_of["boxes"].fillna(-1)) == [1, 0, -1]
     assert table_of["camera"].unique().tolist() == ["dock7/cam1"]
-    assert "3 frames, 1 videos" in frames._repr_html_()
+    assert "3 frames, 1 video<" in frames._repr_html_()
+
+
+def test_what_nobody_told_is_none_in_a_table(tmp_path: Path) -> None:
+    """A picture of no video has no device, camera, day and side: pandas finds them missing, and groups without them."""
+    manifest = write(tmp_path / "a.manifest", [{**line(1), "split": "train"}, {"source-ref": "s3://b/x.jpg"}])
+    frames = open_dataset(manifest)
+    told, untold = frames
+    assert (told.origin.camera, told.origin.split) == ("dock7/cam1", "train")
+    assert untold.origin == Origin(None, None, None, None, None, None)
+    rows = frames.to_pandas()
+    assert rows[["video", "device", "camera", "day", "split"]].isna().sum(axis=1).tolist() == [0, 5]
+    assert list(rows.groupby("camera").size().index) == ["dock7/cam1"]
+
+
+def test_what_a_cell_shows_of_anything_is_a_short_line(tmp_path: Path) -> None:
+    """Sheet, frame, counts and data set say what they are in under 200 characters: no bytes of pictures, no lines."""
+    long = {**line(2), "source-ref": f"s3://b/{'x' * 900}.jpg", "color": "y" * 900, "note": "z" * 900}
+    manifest = write(tmp_path / "a.manifest", [boxed(1, (10, 20, 30, 40)), long])
+    frames = open_dataset(manifest, images=placed(tmp_path / "images", 1))
+    one, other = frames
+    assert repr(one).endswith("_000001.jpg: yellow_box, 1 labelled>")
+    assert repr(frames.stats()) == "<Stats: 2 lines, 1 labelled>"
+    for shown in (one, other, frames.stats(), frames.sheet()):
+        assert len(repr(shown)) < 200
+        assert repr(shown).isprintable()
+
+
+def test_bars_are_in_parts_by_side_and_say_what_has_none(tmp_path: Path) -> None:
+    """Test videos are not in the colour of training; each side has its own in all panels; nothing is left out."""
+    lines = [{**line(number), "source-ref": f"s3://b/a_b_{number % 3}_{number:06d}.jpg"} for number in range(30)]
+    for number in range(20):
+        lines[number]["split"] = ("train", "test")[number % 3 == 0]
+    found = counted(write(tmp_path / "a.manifest", lines))
+    classes, videos = sides_of(found.classes, found.class_splits), sides_of(found.videos, found.video_splits)
+    assert [side.name for side in videos] == ["train", "test", NOT_KNOWN]
+    assert [side.color for side in videos] == [side.color for side in classes]
+    [plain] = sides_of(found.videos, {})
+    assert len({side.color for side in [plain, *videos]}) == 4
+    assert sum((side.counts for side in videos), Counter()) == found.videos
+    assert videos[1].counts == {"a_b_0": 7}
 
 
 def test_a_sheet_says_which_pictures_are_missing(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_bad_manifest_is_counted_in_full_and_shown_in_part(tmp_path: Path) -> 
     found = checked(tmp_path, ["{"] * 5000)
     assert found.findings.counts["broken_json"] == 5000
     assert len([finding for finding in found.findings if finding.code == "broken_json"]) == 20
-    assert "… and 4980 more of broken json" in list(found.findings.lines())
+    assert "… and 4,980 more of broken json" in list(found.findings.lines())
 
 
 def test_an_empty_manifest_and_a_byte_order_mark_are_refused(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def test_a_child_is_late_only_after_its_watcher_should_have_restarted_it() -> No
     hearing = Hearing(silence=15, due=0)
     hearing.hear(Event("camera_connected", "cam1", {}), now=100)
     assert (hearing.due, hearing.known) == (100 + 15 + STOP_SECONDS + GRACE_SECONDS, False)
+    hearing.hear(Event(STATUS, "cam1", {"state": "hanging"}), now=150)
+    assert hearing.due == 150 + 15 + STOP_SECONDS + GRACE_SECONDS  # one that waits for a disk outlives its killing
     hearing.hear(Event(STATUS, "cam1", {"state": "restarting"}), now=200)
     assert (hearing.due, hearing.known) == (200 + RESTART_SECONDS + GRACE_SECONDS, True)
 

@@ -19,6 +19,7 @@ from cloud.dataset.pictures import media_type, shown_header_of
 from cloud.labeling.labels import Box
 from cloud.review.catalogue import Decided, Item, Word
 from cloud.review.spread import Spread
+from cloud.review.web import report as report_page
 from cloud.review.web.columns import packed
 from cloud.review.web.guard import Lock, host_of, is_known, is_same
 from cloud.review.web.report import is_wanted, write
@@ -267,6 +268,27 @@ def test_the_report_is_one_file_without_a_script(tmp_path: Path) -> None:
         assert fact in page
     with pytest.raises(ConfigInvalid, match="cannot be written"):
         write(shelf, tmp_path / "no" / "report.html", 0.5, NOW)
+
+
+def test_a_persons_word_is_no_doubt(tmp_path: Path) -> None:
+    """Keep and drop have their own colours in the report, beside what the judge says; of others nothing stands."""
+    shelf = Shelf(
+        [
+            Item("a", "v", "a", "box", "flagged", ("blur",), decision=Decided("keep", "ann")),
+            Item("b", "v", "b", "box", "kept"),
+        ]
+    )
+    write(shelf, tmp_path / "report.html", 0.5, NOW)
+    page = (tmp_path / "report.html").read_text()
+    assert 'a<b>blur</b><b class="said keep">keep, said ann</b></figcaption>' in page
+    assert ">b</figcaption>" in page
+
+
+def test_the_report_says_how_few_of_the_frames_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One frame in so many, in words that are true of any number."""
+    monkeypatch.setattr(report_page, "PICTURES", 3)
+    write(Shelf([Item(str(at), "v", "a", "box", "kept") for at in range(6)]), tmp_path / "report.html", 0.5, NOW)
+    assert "One frame in 2 is shown: 3 of 6." in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

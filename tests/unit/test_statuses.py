@@ -32,7 +32,7 @@ def test_silence_is_told_and_counts_as_time_without_footage() -> None:
     assert cameras.status() == {"cam1": WELL}
 
 
-@pytest.mark.parametrize("state", ["stopped", "restarting"])
+@pytest.mark.parametrize("state", ["stopped", "hanging", "restarting"])
 def test_last_words_stand(state: str) -> None:
     """A process that has ended is silent for a reason, which is not replaced; healthy it is not."""
     assert aged({"state": state, "problem": "why"}, 60.0) == {"state": state, "problem": "why", "healthy": False}

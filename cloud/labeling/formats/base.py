@@ -78,12 +78,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An example read from a file of another tool; ``picture`` is what that file calls it, ``line`` where known."""
+    """An example read from a file of another tool; ``picture`` is what that file calls it, ``line`` where known.
+
+    ``dropped``: how many findings took a label from it. Where that is not 0, an empty list does not say that the
+    picture is empty.
+    """
 
     example: Example
     picture: str
     where: str
     line: int | None = None
+    dropped: int = 0
 
 
 class Writer(Protocol):

@@ -176,8 +176,9 @@ def _read_file(path: Path, root: Path, findings: Findings) -> Iterator[Found]:
             what = f"images[{place}], {quoted(name)}, has the id {number!a:.60}, as another picture has"
             read.drop("bad_image", what, "whose the annotations are cannot be told")
         else:
+            before = findings.dropped
             example = _example(read, image, number, split, wants_boxes=not path.stem.startswith("labels_"))
-            yield Found(example, picture_of(root, name, split), read.where)
+            yield Found(example, picture_of(root, name, split), read.where, dropped=findings.dropped - before)
     read.finish()
 
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 FILE = "annotations.xml"
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
-_SHAPES = frozenset(("polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skeleton"))
 
 
 def header(task: Task, classes: Iterable[str], title: str) -> str:
@@ -127,7 +126,9 @@ def read(path: Path, findings: Findings) -> Iterator[Found]:
         if not name:
             unusable(findings, "bad_image", str(file), f"image {element.get('id')!a} has no name")
             continue
-        yield Found(_example(element, name, str(file), findings, tags=tags), f"images/{name}", str(file))
+        before = findings.dropped
+        example = _example(element, name, str(file), findings, tags=tags)
+        yield Found(example, f"images/{name}", str(file), dropped=findings.dropped - before)
 
 
 def _example(element: Element, name: str, where: str, findings: Findings, *, tags: bool) -> Example:
@@ -142,10 +143,10 @@ def _example(element: Element, name: str, where: str, findings: Findings, *, tag
                 what = f"a box of {name!a} is rotated; it is taken as if it were upright"
                 unusable(findings, "rotated", where, what, dropped=False)
             boxes.append(box)
-        elif child.tag in _SHAPES:
+        elif child.tag != "tag":
             what = f"a {child.tag} of {name!a} is no box"
             unusable(findings, "other_shape", where, what, "convert it in CVAT, or do without")
-    labels = tuple(ImageLabel(child.get("label", "")) for child in element.iter("tag") if child.get("label"))
+    labels = tuple(ImageLabel(child.get("label", "")) for child in element.iter("tag"))
     return Example(
         name,
         size_of(element.get("width")),

@@ -173,9 +173,9 @@ def read(path: Path, findings: Findings) -> Iterator[Found]:
             continue
         where = f"{file}, task {number}"
         source = data.get("source")
-        read = _Task(where, findings)
+        read, before = _Task(where, findings), findings.dropped
         example = read.example(each, source if isinstance(source, str) and source else url, data.get("split"))
-        yield Found(example, picture_of(url), where)
+        yield Found(example, picture_of(url), where, dropped=findings.dropped - before)
 
 
 def picture_of(url: str) -> str:

@@ -136,11 +136,13 @@ class _Sets:
     """Which picture is in which split, and of which classes. In memory, a name a picture.
 
     A class is called what its list's file is called, or as ``labelmap.txt`` has it, where the file could not be.
+    ``unread``: how many lists of classes could not be read; any picture may stand in them.
     """
 
     splits: dict[str, Split] = field(default_factory=dict)
     classes: dict[str, list[str]] = field(default_factory=dict)
     has_classes: bool = False
+    unread: int = 0
 
     @classmethod
     def of(cls, root: Path, findings: Findings) -> _Sets:
@@ -152,7 +154,9 @@ class _Sets:
             label, split = names.get(label, label), LONG.get(short)
             if split is None:
                 continue
-            for row in filter(None, map(str.split, rows_of(file, findings) or ())):
+            rows = rows_of(file, findings)
+            sets.unread += rows is None and bool(label)
+            for row in filter(None, map(str.split, rows or ())):
                 sets.splits[row[0]] = split
                 if label and len(row) > 1 and row[1] == "1":
                     sets.classes.setdefault(row[0], []).append(label)
@@ -163,7 +167,7 @@ class _Sets:
 def _found(root: Element, file: Path, sets: _Sets, findings: Findings) -> Found:
     name = child_text(root, "filename").strip() or f"{file.stem}.jpg"
     width, height = size_of(child_text(root, "size/width")), size_of(child_text(root, "size/height"))
-    boxes = []
+    boxes, before = [], findings.dropped
     for place, element in enumerate(root.iter("object"), start=1):
         box = _box(element)
         if box is None:
@@ -180,7 +184,8 @@ def _found(root: Element, file: Path, sets: _Sets, findings: Findings) -> Found:
     split = sets.splits.get(file.stem)
     depth = size_of(child_text(root, "size/depth"))
     example = Example(name, width, height, depth, boxes=wanted, labels=labels, split=split)
-    return Found(example, f"JPEGImages/{name}", str(file))
+    dropped = findings.dropped - before + sets.unread
+    return Found(example, f"JPEGImages/{name}", str(file), dropped=dropped)
 
 
 def _box(element: Element) -> Box | None:

@@ -131,13 +131,14 @@ def _read_file(file: Path, rows: list[str], root: Path, names: Mapping[int, str]
     size = _size(picture) if picture is not None else None
     name = picture.relative_to(root).as_posix() if picture is not None else f"images/{below.as_posix()}.jpg"
     width, height = size or (None, None)
-    boxes = []
+    boxes, before = [], findings.dropped
     for number, text in enumerate(rows, start=1):
         if text.strip():
             box = _box(text, _Place(names, str(file), number, findings))
             if box is not None:
                 boxes.append(box)
-    return Found(Example(name, width, height, boxes=tuple(boxes), split=split), name, str(file))
+    example = Example(name, width, height, boxes=tuple(boxes), split=split)
+    return Found(example, name, str(file), dropped=findings.dropped - before)
 
 
 def _size(picture: Path) -> tuple[int, int] | None:

@@ -106,17 +106,18 @@ def _tile(catalogue: Catalogue, item: Item) -> str:
     kind = "" if is_wanted(item) else " no"
     kind += " doubt" if item.verdict == "flagged" and item.decision is None else ""
     words = [f"{reason.replace('_', ' ')} {item.scores.get(reason, '')}".strip() for reason in item.reasons]
+    why = f"<b>{escape(', '.join(words))}</b>" if words else ""
     if item.decision is not None:
-        words.append(f"{item.decision.word}, said {item.decision.by or 'somebody'}")
-    name, why = escape(item.name), escape(", ".join(words))
-    return f'<figure class="{kind.strip()}">{picture}<figcaption>{name}<b>{why}</b></figcaption></figure>'
+        who = escape(item.decision.by or "somebody")
+        why += f'<b class="said {item.decision.word}">{item.decision.word}, said {who}</b>'
+    return f'<figure class="{kind.strip()}">{picture}<figcaption>{escape(item.name)}{why}</figcaption></figure>'
 
 
 def _page(
     title: str, sums: _Sums, spread: Spread[Item], tiles: Sequence[str], findings: Findings, price: float, now: datetime
 ) -> str:
     whole, shown = sums.whole, len(tiles)
-    limit = "" if shown == whole.items else f" Every {spread.every}th frame is shown: {shown:,} of {whole.items:,}."
+    limit = "" if shown == whole.items else f" One frame in {spread.every} is shown: {shown:,} of {whole.items:,}."
     facts = [
         (f"{whole.items:,}", "frames"),
         (f"{whole.labels:,}", "to label"),
@@ -138,7 +139,7 @@ def _page(
 <div class="tables">{_savings(sums, price)}{_counts("By class", sums.tags, price)}</div>
 <h2>Scores</h2><div class="scores">{"".join(_bars(name, bars) for name, bars in sums.scores.items())}</div>
 {_videos(sums.videos, price)}
-<h2>Frames</h2><p class="soft">Green will be labelled, amber with a doubt, red will not.{limit}</p>
+<h2>Frames</h2><p class="soft above">Green will be labelled, amber with a doubt, red will not.{limit}</p>
 <div class="frames">{"".join(tiles)}</div>
 </body></html>
 """

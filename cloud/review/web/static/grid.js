@@ -5,6 +5,7 @@ import { fill, load, newTile } from "./tiles.js";
 const HEADER = 46, GAP = 8, CAPTION = 27, AHEAD = 500;
 const FAST = 4; // screens a second: so fast nobody looks, and pictures would only be asked for in vain
 const SETTLED = 90;
+const SMALLEST = -3, LARGEST = 1; // steps of the size of a tile; beyond, thumbnails would be blown up
 
 export class Grid {
   constructor(root, canvas, model, tell) {
@@ -20,6 +21,7 @@ export class Grid {
     this.me = "";
     this.shape = 16 / 10;
     this.shaped = false;
+    this.size = 0;
     this.tiles = new Map();
     this.heads = new Map();
     this.spare = [];
@@ -62,12 +64,13 @@ export class Grid {
   layout() {
     const width = this.root.clientWidth - 2 * GAP;
     if (width <= 0) return;
-    const wanted = width < 520 ? 165 : 215;
+    const wanted = (width < 520 ? 165 : 215) * 1.3 ** this.size;
     this.columns = Math.max(1, Math.floor((width + GAP) / (wanted + GAP)));
     this.across = Math.floor((width + GAP) / this.columns) - GAP;
     this.shot = Math.round(this.across / this.shape);
     this.down = this.shot + CAPTION + GAP;
     this.canvas.style.setProperty("--across", `${this.across}px`);
+    this.canvas.classList.toggle("narrow", this.across < 120);
     this.canvas.style.setProperty("--shot", `${this.shot}px`);
     const first = this.topItem();
     this.tops = new Float64Array(this.sections.length + 1);
@@ -78,6 +81,14 @@ export class Grid {
     this.canvas.style.height = `${this.tops[this.sections.length] + GAP}px`;
     if (first !== null && this.root.scrollTop > 0) this.root.scrollTop = this.topOf(Math.min(first, this.shown.length - 1));
     this.draw();
+  }
+
+  // Tiles *size* steps larger than usual; the frame under the cursor stays in view.
+  resize(size) {
+    this.size = Math.min(LARGEST, Math.max(SMALLEST, size || 0));
+    const seen = this.tiles.has(this.item());
+    this.layout();
+    if (seen) this.reveal();
   }
 
   topItem() {

@@ -1,5 +1,5 @@
 // The review page: reads the items as they come, and brings filters, thresholds, grid, viewer and keys together.
-import { $, complain, dollars, many, number, once, say, text } from "./parts.js";
+import { $, complain, dollars, many, number, once, say, spoken, text } from "./parts.js";
 import { DROP, KEEP, Model, NONE } from "./model.js";
 import { Saver, follow } from "./saving.js";
 import { Filters } from "./filters.js";
@@ -7,7 +7,7 @@ import { Sliders } from "./sliders.js";
 import { Grid } from "./grid.js";
 import { Viewer } from "./viewer.js";
 
-const NAME = "reviewer";
+const NAME = "reviewer", SIZE = "tile-size";
 const model = new Model();
 const grid = new Grid($("grid"), $("canvas"), model, () => viewer.refresh());
 const viewer = new Viewer(model, grid);
@@ -53,7 +53,7 @@ function changed() {
 function showFindings({ total, counts, lines }) {
   const box = $("findings");
   box.hidden = !total;
-  const kinds = Object.entries(counts).map(([code, count]) => `${number(count)} ${code.replaceAll("_", " ")}`);
+  const kinds = Object.entries(counts).map(([code, count]) => `${number(count)} \u00d7 ${spoken(code)}`);
   text(box.querySelector("summary"), `${many(total, "fault")} found: ${kinds.join(", ")}`);
   box.querySelector("ul").replaceChildren(...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
 }
@@ -118,9 +118,9 @@ const KEYS = {
   u: ACTS.undo,
   Enter: () => (viewer.open ? viewer.dialog.close() : viewer.show()),
   " ": () => (viewer.open ? viewer.turn(1) : viewer.show()),
-  "+": () => viewer.open && viewer.zoomBy(1.4),
-  "=": () => viewer.open && viewer.zoomBy(1.4),
-  "-": () => viewer.open && viewer.zoomBy(1 / 1.4),
+  "+": () => larger(1),
+  "=": () => larger(1),
+  "-": () => larger(-1),
   "0": () => viewer.open && viewer.scale(1, 0, 0),
   "/": () => {
     openPanel(true);
@@ -128,6 +128,15 @@ const KEYS = {
   },
   "?": () => $("help").showModal(),
 };
+
+const larger = (step) => (viewer.open ? viewer.zoomBy(1.4 ** step) : resize(grid.size + step));
+function resize(size) {
+  grid.resize(size);
+  localStorage.setItem(SIZE, grid.size);
+  Object.assign($("size"), { value: grid.size, ariaValueText: `${grid.columns} in a row` });
+}
+$("size").addEventListener("input", () => resize(Number($("size").value)));
+$("size").addEventListener("pointerup", () => $("grid").focus({ preventScroll: true })); // so that keys decide again
 
 addEventListener("keydown", (event) => {
   const undo = (event.ctrlKey || event.metaKey) && event.key === "z";
@@ -196,6 +205,7 @@ function begin(first) {
   call(sessionStorage.getItem(NAME) || first.by);
   $("sign-in").hidden = true;
   $("main").hidden = false;
+  resize(Number(localStorage.getItem(SIZE)));
   following ??= follow(model, saver, { changed, findings: showFindings, locked: () => askForToken("") }) ?? true;
 }
 
