@@ -217,9 +217,9 @@ class _Work:
         return Result(Outcome.PROCESSED if written else outcome, self.uri, index, written)
 
     def _gone(self, name: SegmentName | None, held: Held) -> Result | None:
-        # What is finished outlives footage that expires, whatever event comes late. What a worker seals just now does
-        # not: the removal is told once, so it is not done before nothing is left.
-        unwanted = (self.deleted or held.index is None) and (held.etag is None or self._is_ours(held))
+        # What is finished outlives footage that expires, whatever event comes late. What was only just made does not,
+        # and a removal, which is told once, is not done before nothing is left of what somebody seals meanwhile.
+        unwanted = (self.deleted or self.dirty or held.index is None) and (held.etag is None or self._is_ours(held))
         if name is not None and unwanted and not self._retract(name, held.etag):
             return None
         parked.release(self.dataset, self.ref.key, self.uri)

@@ -15,7 +15,9 @@ from edge_agent.redact import safe
 class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML forbids duplicate keys, PyYAML takes the last; a camera must not vanish that way."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            raise yaml.MarkedYAMLError(problem="is no mapping of names to values", problem_mark=node.start_mark)
         seen = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":

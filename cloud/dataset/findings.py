@@ -58,6 +58,14 @@ class Findings:
         if len(kept) < SHOWN:
             kept.append(finding)
 
+    def update(self, others: Findings) -> None:
+        """Take in all that *others* counted and kept."""
+        self.counts.update(others.counts)
+        self.dropped += others.dropped
+        for code, found in others._kept.items():
+            kept = self._kept.setdefault(code, [])
+            kept += found[: SHOWN - len(kept)]
+
     def forget(self, codes: Iterable[str]) -> None:
         """As if what *codes* say had not been looked for: it does not matter where these findings go."""
         for code in codes:

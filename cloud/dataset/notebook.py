@@ -183,8 +183,7 @@ class Dataset:
         look = Look(tile_width=tile_width, columns=columns, per_page=limit)
         wrong = Findings()
         found = list(pages(records, self.pictures, title, wrong, look))
-        for finding in wrong:  # reading the lines has begun the data set's own anew
-            self.findings.add(finding)
+        self.findings.update(wrong)  # reading the lines has begun the data set's own anew
         if not found:
             raise ConfigInvalid("has no such frame", where=self.location)
         return SheetImage(found[0].jpeg)

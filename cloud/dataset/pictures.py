@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from edge_agent.errors import ConfigInvalid, EdgeCaptureError, ObjectConflict, ObjectNotFound, Scope, StoreError
+from edge_agent.errors import (
+    ConfigInvalid,
+    ContainerMissing,
+    CredentialsRefused,
+    EdgeCaptureError,
+    ObjectConflict,
+    ObjectNotFound,
+    StoreError,
+    StoreUnreachable,
+)
 from edge_agent.store.s3 import S3Store
 from edge_agent.store.s3_errors import code_of, translated
 from edge_agent.store.uri import split_uri
@@ -25,6 +34,11 @@ THREADS = 8  # at once against one bucket; its client keeps ten connections
 AHEAD = 8 * THREADS  # asked for before the first answer is used: memory does not grow with the manifest
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TYPES = {b"\xff\xd8\xff": "image/jpeg", _PNG: "image/png", b"GIF8": "image/gif", b"BM": "image/bmp"}
+
+
+NOT_FOR_US = (ContainerMissing, CredentialsRefused)
+"""What asking a bucket again does not change."""
+CLOSED = (*NOT_FOR_US, StoreUnreachable)  # who looks at pictures does so without a network, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,7 @@ class Pictures:
     images: Path | None = None
     base: Path | None = None
     endpoint_url: str | None = None
+    closes: tuple[type[EdgeCaptureError], ...] = CLOSED
     _stores: dict[str, S3Store] = field(default_factory=dict)
     _closed: dict[str, EdgeCaptureError] = field(default_factory=dict)
     _answered: set[str] = field(default_factory=set)
@@ -112,14 +127,15 @@ class Pictures:
     def asking(self, source: str, bucket: str) -> Generator[None, None, None]:
         """What is read of *bucket* while the block lasts. Raises ObjectNotFound where ``images`` is to do without it.
 
-        A bucket that has answered before is one that is only away for a while: that is an error, as without ``images``.
+        It is to when the first answer is one of ``closes``. A bucket that has answered before is one that is only away
+        for a while: that is an error, as without ``images``.
         """
         if (known := self._closed.get(bucket)) is not None:
             raise self._elsewhere(source, known)
         try:
             yield
         except EdgeCaptureError as error:
-            if self.images is None or error.scope is not Scope.LINK or bucket in self._answered:
+            if self.images is None or not isinstance(error, self.closes) or bucket in self._answered:
                 raise
             self._closed[bucket] = error  # the directory is what is looked at; a second question would only take time
             raise self._elsewhere(source, error) from error

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 UNKNOWN = -(2**63)
 """A stamp that the container does not give."""
 
+_LONGEST_HOLE = 25  # frames in a row: about a second
 _CONSTANT = 0.9  # of the times between frames are the usual one: fewer, and the camera took them so
 
 
@@ -54,8 +55,9 @@ class PacketIndex:
     def holes(self) -> int:
         """How many frames of a constant rate have no packet between the first and the last; 0 where the rate varies.
 
-        It is constant if nine in ten of the times between two frames are the usual one and all others are multiples of
-        it, but for what a container's time base rounds.
+        It is constant if nine in ten of the times between two frames are the usual one and all others are small
+        multiples of it, but for what a container's time base rounds. A longer gap tells of a clock that was set, or of
+        a still.
         """
         import numpy as np
 
@@ -64,8 +66,9 @@ class PacketIndex:
             return 0
         steps = np.diff(np.sort(self.pts[~self.hidden & (self.pts != UNKNOWN)]))
         times = np.rint(steps / step).astype(np.int64)
-        exact = bool((abs(steps - times * step) <= np.minimum(times, step // 4)).all())
-        return int((times - 1).sum()) if exact and (times > 0).all() and (times == 1).mean() >= _CONSTANT else 0
+        exact = abs(steps - times * step) <= np.minimum(times, step // 4)
+        constant = (times == 1).mean() >= _CONSTANT and ((times > 0) & (times <= _LONGEST_HOLE + 1) & exact).all()
+        return int((times - 1).sum()) if constant else 0
 
 
 @dataclass(slots=True)

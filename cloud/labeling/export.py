@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cloud.dataset.findings import Finding, Findings
+from cloud.dataset.pictures import NOT_FOR_US
 from cloud.dataset.pictures import Pictures as Reader
 from cloud.dataset.whole import refused
 from cloud.labeling.export_ledger import FILE as LEDGER
@@ -88,7 +89,7 @@ def export(
     with _errors(target.out), _working(target.partial) as data, Ledger(target.partial) as ledger:
         _sweep(data, ledger)
         base = source.path.absolute().parent
-        reader = Reader(target.nearby, base, target.endpoint_url)
+        reader = Reader(target.nearby, base, target.endpoint_url, NOT_FOR_US)
         pictures = Pictures(data, target.mode, ledger, reader)
         job = _Job(source, form, chosen, pictures, findings, report)
         with closing(reader), form.write(data, chosen.plan) as writer, (data / sidecar.FILE).open("wb") as origins:

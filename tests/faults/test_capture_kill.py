@@ -13,12 +13,11 @@ from edge_agent.capture.report import STATUS
 from edge_agent.store.checksum import crc64nvme
 from tests.support.agent import frames_in, process, segments_in, write_settings
 from tests.support.capture import CaptureProcess, capturing
-from tests.support.wait import promised, until
+from tests.support.wait import promised, tries, until
 
 FPS = 25
 FRAGMENT_FRAMES = FPS  # one second
 SOURCE = f"synthetic:?size=160x120&fps={FPS}"
-TRIES = 3  # of what must be over within three seconds, on a machine that may stand still for as long
 
 
 def _job(spool: Path) -> CaptureJob:
@@ -79,20 +78,22 @@ def test_kill_9_costs_at_most_one_fragment_and_no_finished_segment(tmp_path: Pat
 
 def test_kill_9_of_the_parent_ends_its_children_with_their_segments_finished(tmp_path: Path) -> None:
     """A capture process whose parent is gone finishes what is open and ends by itself."""
-    config = write_settings(tmp_path, SOURCE, str(tmp_path / "store"))
-    parts = tmp_path / "spool" / "recording"
-    for _ in range(TRIES):
+    for number in tries(3):
+        root = tmp_path / str(number)
+        root.mkdir()
+        config = write_settings(root, SOURCE, str(root / "store"))
+        parts = root / "spool" / "recording"
         with process("edge_agent.cli", "capture", "-c", config) as agent:
-            until(lambda: list(parts.glob("*.part")), "recording")
+            until(lambda: list(parts.glob("*.part")), "recording")  # noqa: B023
             children = psutil.Process(agent.pid).children(recursive=True)
             agent.send_signal(signal.SIGKILL)
             agent.wait()
             _, alive = psutil.wait_procs(children, timeout=60)
             assert not alive
+        assert all(frames_in(video) == segment.frames for video, segment in segments_in(root / "spool" / "ready"))
         if not list(parts.glob("*.part")):
             break
     assert not list(parts.glob("*.part"))
-    assert all(frames_in(video) == segment.frames for video, segment in segments_in(tmp_path / "spool" / "ready"))
 
 
 def test_a_capture_process_that_is_killed_is_started_again(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_a_capture_process_that_is_killed_is_started_again(tmp_path: Path) -> No
 
 def test_sigterm_finishes_the_open_segment_in_time(tmp_path: Path) -> None:
     """Stopping the agent publishes the segment that is being recorded, in under three seconds, exit status 0."""
-    for number in range(TRIES):
+    for number in tries(3):
         root = tmp_path / str(number)
         root.mkdir()
         config = write_settings(root, SOURCE, str(root / "store"), segment_seconds=60)

@@ -21,7 +21,7 @@ from tests.support.capture import FIELDS, recorded_in
 from tests.support.disk import small_disk
 from tests.support.rtsp import rtsp_camera
 from tests.support.rtsp_relay import relay_to
-from tests.support.wait import until
+from tests.support.wait import tries, until
 
 SOURCE = "synthetic:?size=640x480&fps=25"
 FRAGMENT_FRAMES = 25  # of one second
@@ -132,7 +132,7 @@ def fill(mount: Path) -> Path:
 @pytest.mark.parametrize("when_full", ["pause", "drop_oldest"])
 def test_disk_full_by_another_program(tmp_path: Path, account: Callable[..., None], when_full: str) -> None:
     """After ENOSPC in the middle of a segment no part is left, a fragment at most is lost, and recording goes on."""
-    for number in range(3):  # where the machine stands still, more is on the way when a connection ends
+    for number in tries(3):  # where the machine stands still, more is on the way when a connection ends
         root = tmp_path / str(number)
         root.mkdir()
         tried, lost, note, missing = fill_meanwhile(root, when_full)

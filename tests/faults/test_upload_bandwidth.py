@@ -17,7 +17,7 @@ from edge_agent.store.s3 import S3Store
 from tests.support.proxy import Proxy
 from tests.support.upload import FIELDS
 from tests.support.uploading import MIB, Shelf, job_for, uploading
-from tests.support.wait import until
+from tests.support.wait import tries, until
 
 # A wall clock whose distance from the machine's, in seconds, stands in a file.
 SHIFTED = """
@@ -77,13 +77,13 @@ def test_bandwidth_and_window(
             until(lambda: link.received() > seen + MIB // 2, "the transfers to be under way")
 
         for _ in range(rounds):
-            for _ in range(TRIES):
+            for _ in tries(TRIES):
                 under_way(int(seconds) + 2)
                 share = received_in(link, seconds) / rate
                 if 0.9 <= share <= 1.03:
                     break
             measured.append(share)
-            for number in range(TRIES):
+            for number in tries(TRIES):
                 if number:
                     under_way(3)
                 set_clock(offset, inside)
@@ -129,7 +129,7 @@ def test_pause_midpart(
             return link.received() > seen
 
         for _ in range(pauses):
-            for _ in range(TRIES):
+            for _ in tries(TRIES):
                 until(partial(more_than, link.received()), "a transfer to be under way")
                 desired.apply_upload(PauseUpload(), "shell:me", datetime.now(UTC))
                 received_in(link, NOTICED if limit else 2 * NOTICED)  # what the slow proxy's own kernel had by then
@@ -154,7 +154,7 @@ def test_on_demand(shelf: Shelf, link: Proxy, s3_store: S3Store, account: Callab
     with uploading(job_for(shelf.spool, s3_store.bucket, link.url, on_demand=True)) as uploader:
         assert received_in(link, 2.0) == 0
         assert link.exchanges == []
-        for _ in range(TRIES):  # on a machine that stands still, an order may be over before it is heard
+        for _ in tries(TRIES):  # on a machine that stands still, an order may be over before it is heard
             end = datetime.now(UTC) + timedelta(seconds=5)
             desired.apply_upload(ResumeUpload(end), "shell:me", datetime.now(UTC))
             uploader.until(lambda end=end: shelf.all_sent() or datetime.now(UTC) > end, "the upload")  # type: ignore[misc]

@@ -21,7 +21,7 @@ from tests.support.relay import Exchange
 from tests.support.s3_http import Operation
 from tests.support.upload import names_in
 from tests.support.uploading import LARGE, MIB, Shelf, job_for, status_of, uploading
-from tests.support.wait import promised
+from tests.support.wait import promised, tries
 
 
 def _largest_part(link: Proxy) -> int:
@@ -135,7 +135,7 @@ def test_blackhole(shelf: Shelf, link: Proxy, s3_store: S3Store, account: Callab
     link.inject(Blackhole())
     job = job_for(shelf.spool, s3_store.bucket, link.url)
     late: list[Segment] = []
-    for _ in range(3):  # on a machine that stands still for seconds, only one that does not tells
+    for _ in tries(3):  # on a machine that stands still for seconds, only one that does not tells
         with uploading(job) as uploader:
             asked = link.count()
             uploader.until(lambda asked=asked: link.count() > asked, "the first request to be swallowed")  # type: ignore[misc]

@@ -11,10 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import pytest
 
+from cloud.dataset import holding
 from cloud.dataset.index import VideoIndex
 from cloud.dataset.manifest import Appended, append, make_line
 from cloud.dataset.parked import read as read_parked
@@ -175,6 +178,23 @@ def test_what_was_made_of_a_video_outlives_it(store: ObjectStore, clip: Path, to
     with pytest.raises(ObjectNotFound, match="the video is gone"):
         run(store, "videos/black_cup_1.mp4")
     assert (keys(store, ""), lines(store, index.manifest)) == before
+
+
+def test_a_video_that_goes_while_it_is_processed_leaves_nothing(
+    store: ObjectStore, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted by hand or expired, with no word of it, when its index is there and its lines are not."""
+
+    def seal(*arguments: Any) -> str | None:
+        sealed = holding.seal(*arguments)
+        store.delete("videos/black_cup_1.mp4")
+        return sealed
+
+    store.put("videos/black_cup_1.mp4", clip)
+    monkeypatch.setattr("cloud.pipeline.holding", SimpleNamespace(**{**vars(holding), "seal": seal}))
+    with pytest.raises(ObjectNotFound, match="the video is gone"):
+        run(store, "videos/black_cup_1.mp4")
+    assert keys(store, "") in ([], ["manifests/black_cup/undated.manifest"])
 
 
 def test_a_data_set_that_was_moved_outlives_its_videos(tmp_path: Path, clip: Path) -> None:

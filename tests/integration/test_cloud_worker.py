@@ -183,7 +183,7 @@ def test_sigterm_finishes_the_video_or_gives_it_back(
 def test_a_video_that_takes_long_stays_hidden(queued: Queued, queue: Queue) -> None:
     """The heartbeat keeps a message from others for longer than it was hidden at first; the end of it gives it back.
 
-    In the best of some tries: on a machine that stands still for seconds nobody says in time that it is to stay hidden.
+    Tried again only where this process itself stood still: then nobody said in time that it is to stay hidden.
     """
     queued.sqs.send_message(QueueUrl=queued.url, MessageBody="{}")
     clock = SystemClock()
@@ -191,12 +191,12 @@ def test_a_video_that_takes_long_stays_hidden(queued: Queued, queue: Queue) -> N
         letter = until(lambda: queue.receive(1, 4), "the message")
         assert letter is not None
         with Heartbeat(queue, letter, clock, 4):
-            began = clock.monotonic()
-            until(lambda: queued.waiting() or clock.monotonic() - began > 6, "half as long again")  # noqa: B023
-            stayed = queued.waiting() == 0
-        if stayed:
+            looks = [clock.monotonic()]
+            while not (came := queued.waiting()) and looks[-1] - looks[0] < 6:
+                looks.append(clock.monotonic())
+        if not came or max(later - look for look, later in itertools.pairwise(looks)) < 1:
             break
-    assert stayed
+    assert not came
     until(queued.waiting, "the message to come back")
 
 

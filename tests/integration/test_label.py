@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from edge_agent.segment import parse_moment
-from tests.support.agent import ROOT, mend, process, segments_in, write_settings
+from tests.support.agent import PATIENT_CLI, ROOT, mend, process, segments_in, write_settings
 from tests.support.capture import BLUE, FIELDS, Tags, job_for, record
 from tests.support.clock import FakeClock
 from tests.support.wait import until
@@ -20,9 +21,9 @@ from tests.support.wait import until
 SYNTHETIC = "synthetic:?size=160x120&fps=25"
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, cli: Sequence[str] = ("-m", "edge_agent.cli")) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "edge_agent.cli", *map(str, arguments)],
+        [sys.executable, *cli, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -37,9 +38,11 @@ def said(*arguments: str | Path) -> str:
     return done.stdout.strip()
 
 
-def in_force(*arguments: str | Path) -> str:
-    """What an order says that is in force; given again where a busy machine takes longer than it waits for that."""
-    return until(lambda: line if "takes effect" not in (line := said(*arguments)) else "", "an order in force")
+def obeyed(*arguments: str | Path) -> str:
+    """What an order says that is in force."""
+    done = run(*arguments, cli=("-c", PATIENT_CLI))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def status(config: Path) -> dict[str, object]:
@@ -53,12 +56,12 @@ def test_a_label_tells_what_is_in_force_and_a_cleared_one_goes_back(tmp_path: Pa
     parts = tmp_path / "spool" / "recording"
     with process("edge_agent.cli", "capture", "-c", config):
         until(lambda: list(parts.glob("black_cup_*.part")), "the first segment")
-        line = in_force("label", "cam1", "color=blue", "object=crate", "--for", "1h", "-c", config)
+        line = obeyed("label", "cam1", "color=blue", "object=crate", "--for", "1h", "-c", config)
         (part,) = parts.glob("*.part")
         assert part.name.startswith("blue_crate_")
         assert line.startswith("cam1: blue_crate until ")
         assert line.endswith(f": recording {part.name.removesuffix('.mp4.part')}")
-        line = in_force("label", "cam1", "--clear", "-c", config)
+        line = obeyed("label", "cam1", "--clear", "-c", config)
         (part,) = parts.glob("*.part")
         assert line == f"cam1: black_cup: recording {part.name.removesuffix('.mp4.part')}"
     mend(tmp_path)
@@ -89,9 +92,9 @@ def test_a_camera_without_a_class_records_only_while_it_is_labelled(tmp_path: Pa
         until((tmp_path / "spool/state/agent.sock").exists, "the agent")
         until(lambda: status(config)["state"] == "no class set", "the status")
         assert not list(parts.glob("*.part"))
-        line = in_force("label", "cam1", "color=blue", "object=crate", "-c", config)
+        line = obeyed("label", "cam1", "color=blue", "object=crate", "-c", config)
         assert line.startswith("cam1: blue_crate: recording blue_crate_")
-        line = in_force("label", "cam1", "--clear", "-c", config)
+        line = obeyed("label", "cam1", "--clear", "-c", config)
         assert line == "cam1: no class: nothing is recorded without a class"
         assert not list(parts.glob("*.part"))
     end = datetime.now().astimezone().replace(microsecond=0, tzinfo=None) + timedelta(hours=1)

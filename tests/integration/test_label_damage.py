@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from xml.etree import ElementTree
 
 import pytest
@@ -12,7 +12,8 @@ import pytest
 from cloud import cli_label
 from cloud.dataset.pictures import Pictures
 from cloud.labeling.job_create import Prepared
-from edge_agent.errors import ObjectNotFound, StoreUnreachable
+from edge_agent.errors import ObjectNotFound, StoreError, StoreThrottled, StoreUnreachable
+from edge_agent.store.s3 import S3Store
 from tests.support.command import Run
 from tests.support.labelled import HEIGHT, WIDTH, line, manifest, picture
 
@@ -200,3 +201,22 @@ def test_a_bucket_that_answered_before_is_away_not_empty(tmp_path: Path) -> None
     for _ in range(2):
         with pytest.raises(ObjectNotFound), pictures.asking("s3://other/b.jpg", "other"):
             raise StoreUnreachable("no route")
+
+
+@pytest.mark.parametrize("error", [StoreThrottled, StoreUnreachable])
+def test_an_export_ends_where_asking_again_would_help(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: type[StoreError]
+) -> None:
+    """A bucket that is busy or away at the very first picture makes no finished export without the rest."""
+
+    def away(*_: object) -> NoReturn:
+        raise error("come again")
+
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setattr(S3Store, "checkout", away)
+    monkeypatch.setattr(Pictures, "_ranged", away)
+    picture(Path("frames/here.jpg"))
+    names = ["there.jpg", "an odd name.jpg", "here.jpg"]
+    manifest(Path("in"), [line(f"s3://bucket/frames/{name}", [("cup", 1, 2, 3, 4)]) for name in names])
+    status, _, err = run("export", "coco", "in", "--images", "frames", "--out", "set")
+    assert (status, "come again" in err, Path("set").exists()) == (1, True, False)

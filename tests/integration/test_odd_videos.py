@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cloud.decode.decoder import Decoder, Report
+from cloud.decode.packets import IndexBuilder
 from cloud.decode.plan import Mode
 from cloud.decode.sample import Sample
 from cloud.settings import PictureSettings, Sampling
@@ -356,6 +357,21 @@ def test_damage_leaves_the_other_frames_their_ordinals(tmp_path: Path) -> None:
     keys, sparse = run(damaged, Sampling(every=12))
     assert [sample.index for sample in keys if sample.index != 24] == [0, 12, 36, 48]
     assert sparse.frames == 60
+
+
+@pytest.mark.parametrize(
+    ("gap", "holes"),
+    [(2, 1), (26, 25), (27, 0), (90_000, 0), (1.5, 0)],
+    ids=["one", "a second", "still", "jump", "odd"],
+)
+def test_a_gap_is_a_hole_only_where_frames_were_to_be(gap: float, holes: int) -> None:
+    """A clock that was set, a still and a rate that varies are no frames that were lost."""
+    builder = IndexBuilder()
+    for number in range(100):
+        packet: Any = av.Packet(b"x")
+        packet.pts = packet.dts = 3600 * number + (round(3600 * (gap - 1)) if number >= 50 else 0)
+        builder.add(packet)
+    assert builder.index().holes() == holes
 
 
 def test_a_video_without_a_frame_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from edge_agent.control.web.thumbs import Thumbnails
 from edge_agent.control.web.token import TokenFile
 from edge_agent.segment import ClassTag
 from tests.support.page import JPEG, Site, page
-from tests.support.wait import promised, until
+from tests.support.wait import promised, tries, until
 
 FIELDS = ("color", "object")
 CLASS = "/api/v1/cameras/cam1/class"
@@ -314,7 +314,7 @@ def test_an_open_page_is_sent_what_changes(site: Site) -> None:
                 if line.startswith(b'data: {"device"')
             )
             assert next(shown) == "yellow_box"
-            while min(waits, default=60.0) >= promised(1) and len(waits) < 5:
+            while min(waits, default=60.0) >= promised(1) and len(waits) < len(tries(5)):
                 tag = ClassTag(FIELDS, ("red", f"cup{len(waits)}"))
                 began = time.monotonic()
                 desired(site).apply(SetClass("cam1", tag), "test", datetime.now(UTC))

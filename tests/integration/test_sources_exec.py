@@ -139,7 +139,9 @@ def test_a_real_command_is_recorded(tmp_path: Path, output: str) -> None:
         (child,) = psutil.Process(capture.process.pid).children()
         assert capture.stop() == 0
         until(lambda: has_ended(child), "the command's end")
-    recorded_in(Spool(tmp_path / "spool"))
+    cut = [cut_in_time(event) for event in capture.events("segment_closed")]
+    assert cut.count(True) > len(cut) / 2
+    assert len(recorded_in(Spool(tmp_path / "spool")).segments) == len(cut)
 
 
 def has_ended(process: psutil.Process) -> bool:

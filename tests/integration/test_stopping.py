@@ -12,7 +12,7 @@ import yaml
 from tests.integration.test_reload import SOURCE, agent
 from tests.support.agent import frames_in, mend, segments_in
 from tests.support.rtsp import rtsp_camera
-from tests.support.wait import promised, until
+from tests.support.wait import promised, tries, until
 
 PATIENCE = 3.0  # seconds; what the issue promises
 
@@ -29,7 +29,7 @@ def whole_segments(tmp_path: Path) -> int:
 def test_a_camera_blocked_in_c_holds_nobody_up(tmp_path: Path, blocked: str) -> None:
     """SIGTERM finishes the segments of all cameras in time, also when one of them is blocked in the system."""
     expected = 3 if blocked == "reading" else 2
-    for number in range(3):  # where the machine stands still for as long as it may take, only another try tells
+    for number in tries(3):  # where the machine stands still for as long as it may take, only another try tells
         root = tmp_path / str(number)
         root.mkdir()
         took = stop_with_one_blocked(root, blocked)

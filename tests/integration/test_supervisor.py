@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from edge_agent.statuses import STALE_SECONDS, Cameras
 from edge_agent.supervisor import STOP_SECONDS, Orders, Worker, supervise
 from tests.support.capture import job_for
 from tests.support.clock import FakeClock
-from tests.support.wait import promised, until
+from tests.support.wait import promised, tries, until
 
 
 @contextmanager
@@ -144,13 +145,15 @@ def test_a_machine_without_room_for_a_process_is_waited_out(tmp_path: Path, monk
 def test_a_service_manager_that_signals_children_too_loses_no_footage(tmp_path: Path) -> None:
     """SIGTERM to the child and then from its parent finishes the segment once, as one signal would."""
     job = job_for(tmp_path, "synthetic:?size=160x120")
-    for _ in range(3):  # a machine that stands still for as long as a stop may take has it salvaged the next time
+    for _ in tries(3):
         with supervised(Worker("cam1", "capture", job.to_line())) as (events, orders, _):
             until(lambda: opened(events), "recording")
             process = the_child()
             process.terminate()
             process.terminate()
             orders.end()
-        if any(event.name == "segment_closed" for event in events):
+            began = time.monotonic()
+        # Of a machine that stands still for as long as a stop may take, the segment is salvaged the next time.
+        if any(event.name == "segment_closed" for event in events) or time.monotonic() - began < STOP_SECONDS / 2:
             break
     assert [event.fields["reason"] for event in events if event.name == "segment_closed"] == ["stopped"]

@@ -19,6 +19,10 @@ from edge_agent.segment import Segment
 from edge_agent.spool import Spool
 
 ROOT = Path(__file__).parents[2]
+PATIENT_CLI = (
+    "from edge_agent.control import applied; applied.WAIT_SECONDS = 50; from edge_agent.cli import main; main()"
+)
+"""For ``python -c``: an ``edge-agent`` that waits for a busy machine to do what was ordered, as long as a test may."""
 
 
 def write_settings(directory: Path, source: str, store: Mapping[str, Any] | str, **changes: Any) -> Path:

@@ -26,6 +26,11 @@ def promised(seconds: float) -> float:
     return seconds if alone else seconds * BUSY
 
 
+def tries(count: int) -> range:
+    """How often a promise of time may be tried, as a machine that stands still tells nothing: in a storm once."""
+    return range(1 if alone else count)
+
+
 def until(probe: Callable[[], T], what: str, seconds: float = 60.0) -> T:
     """The first true value of *probe*, asked fifty times a second; fails when *seconds* have passed without one.
 

@@ -130,7 +130,20 @@ def test_a_camera_without_a_class_waits_for_one(file: Path) -> None:
     assert settings.tag_of("cam1") is None
 
 
-@pytest.mark.parametrize("value", ["!!bool x", "!!timestamp x", '!!int ""', "2026-13-45", "9" * 5000, "[" * 1200])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "!!bool x",
+        "!!timestamp x",
+        '!!int ""',
+        "!!map x",
+        "!!map [a]",
+        "!!set [[a, b]]",
+        "2026-13-45",
+        "9" * 5000,
+        "[" * 1200,
+    ],
+)
 def test_a_value_that_cannot_be_is_one_line(tmp_path: Path, value: str) -> None:
     """Dates, numbers and tags that cannot be, and nesting beyond reason: whatever PyYAML makes of them."""
     path = tmp_path / "edge-agent.yaml"

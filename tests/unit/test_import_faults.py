@@ -62,6 +62,15 @@ def test_captions_beside_coco_instances_are_passed_over(tmp_path: Path) -> None:
     assert read(Readable.COCO, tmp_path, files) == ({"a.jpg": ["cup"]}, {"no_categories": 1})
 
 
+def test_a_coco_list_of_pictures_takes_no_labels_away(tmp_path: Path) -> None:
+    """The official image_info file of a split knows no labels: where another file of it does, they are kept."""
+    files = {
+        "annotations/image_info_train.json": json.dumps({"images": [IMAGE, {**IMAGE, "id": 2, "file_name": "b.jpg"}]})
+    }
+    files["annotations/instances_train.json"] = json.dumps(COCO)
+    assert read(Readable.COCO, tmp_path, files) == ({"a.jpg": ["cup"], "b.jpg": None}, {"duplicate_line": 1})
+
+
 @pytest.mark.parametrize(
     ("form", "files"),
     [

@@ -14,7 +14,7 @@ import pytest
 
 from cloud.dataset import Frame, open_dataset
 from cloud.dataset.entries import entry_of
-from cloud.dataset.findings import Findings
+from cloud.dataset.findings import SHOWN, Findings
 from cloud.dataset.pictures import Pictures, header_of
 from cloud.dataset.stats import NOT_KNOWN, Origin, Stats, collect, median
 from cloud.dataset.stats_plot import draw, panels_of, sides_of
@@ -317,11 +317,12 @@ def test_bars_are_in_parts_by_side_and_say_what_has_none(tmp_path: Path) -> None
 
 def test_a_sheet_says_which_pictures_are_missing(tmp_path: Path) -> None:
     """What is wrong with pictures stands beside what is wrong with lines, and is not added up from sheet to sheet."""
-    manifest = write(tmp_path / "a.manifest", [line(1), line(2), "{broken"])
+    manifest = write(tmp_path / "a.manifest", [*map(line, range(1, SHOWN + 3)), "{broken"])
     frames = open_dataset(manifest, images=placed(tmp_path / "images", 1))
     for _ in range(2):
         frames.sheet()
-        assert dict(frames.findings.counts) == {"broken_json": 1, "missing_picture": 1}
+        assert dict(frames.findings.counts) == {"broken_json": 1, "missing_picture": SHOWN + 1}
+        assert len(list(frames.findings)) == 1 + SHOWN
 
 
 def test_a_notebook_says_in_one_line_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

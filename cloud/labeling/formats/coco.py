@@ -153,7 +153,8 @@ def read(path: Path, findings: Findings) -> Iterator[Found]:
     files = sorted((root / "annotations").glob("*.json")) or sorted(root.glob("*.json"))
     if not files:
         raise ConfigInvalid("has no COCO file", where=str(path), fix="name the .json file itself")
-    for file in files:
+    # Of a picture that comes twice the first is kept: not the one of a list that only says which pictures there are.
+    for file in sorted(files, key=lambda file: file.stem.startswith("image_info")):
         yield from _read_file(file, root, findings)
 
 
