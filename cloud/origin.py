@@ -26,6 +26,11 @@ class Origin:
     recovered: bool | None = None
 
 
+def place(device: str | None, camera: str | None) -> str:
+    """How a camera is called where there are several devices, which may all have a ``cam1``."""
+    return "/".join(part for part in (device, camera) if part)
+
+
 def is_video(key: str) -> bool:
     """Whether *key* is named like a video."""
     return PurePosixPath(key).suffix.lower() in VIDEO_SUFFIXES

@@ -11,6 +11,7 @@ from typing import Any
 
 from cloud.dataset.lines import INLINE, REFERENCE, frame_of
 from cloud.labeling.output import FAILURE, METADATA, label_attributes
+from cloud.origin import place
 from edge_agent.errors import ConfigInvalid
 from edge_agent.segment import Take
 
@@ -92,11 +93,6 @@ def entry_of(fields: Mapping[str, Any], text: str, class_fields: Sequence[str]) 
     camera = (camera_of(video) if frame else "") or _camera(fields)
     labelled = any(FAILURE not in fields[f"{name}{METADATA}"] for name in label_attributes(fields))
     return Entry(source, sys.intern(video), ordinal, sys.intern(tag), sys.intern(camera), text, labelled)
-
-
-def place(device: str | None, camera: str | None) -> str:
-    """How entries call a camera: two devices may both have a ``cam1``."""
-    return "/".join(part for part in (device, camera) if part)
 
 
 def take_of(stem: str) -> Take | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pydantic_core import from_json
 
 from cloud.dataset.compose import Tally
-from cloud.dataset.entries import Entry, Rebase, entry_of, place, rebased, text_of
+from cloud.dataset.entries import Entry, Rebase, entry_of, rebased, text_of
 from cloud.dataset.findings import Finding
 from cloud.dataset.gather import Known
 from cloud.dataset.index import FrameFacts, VideoIndex
@@ -18,6 +18,7 @@ from cloud.dataset.manifest import extras_of
 from cloud.dataset.overrides import Decision
 from cloud.dataset.select import Wanted, is_nth
 from cloud.judge.looks import unpacked
+from cloud.origin import place
 
 _ANEW = "process the video again"
 

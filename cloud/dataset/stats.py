@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cloud.dataset.entries import place, take_of
+from cloud.dataset.entries import take_of
 from cloud.dataset.lines import frame_of
 from cloud.labeling.labels import Box, Example
 from cloud.labeling.output import Record, State
+from cloud.origin import place
 from cloud.words import counted
 
 GRID = 48  # cells a side of the map of boxes: finer than what a sheet of paper shows

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloud.dataset.findings import Finding
 from cloud.dataset.index import Claim
+from cloud.origin import place
 from cloud.review.catalogue import Decided, Item
 
 FSCK = "run edge-cloud fsck"
@@ -54,7 +55,7 @@ class Index(_Facts):
     def items(self, stem: str, decisions: Mapping[int, Decided]) -> list[Item]:
         """The frames of the video *stem*, with what was decided on them by ordinal."""
         tag = "_".join(self.segment.class_.values())
-        camera = "-".join(part for part in (self.segment.device, self.segment.camera) if part)
+        camera = place(self.segment.device, self.segment.camera)
         return [_item(stem, tag, camera, frame, decisions.get(frame.index)) for frame in self.frames]
 
 
