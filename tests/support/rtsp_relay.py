@@ -56,6 +56,7 @@ class Connection:
     whole: set[int] = field(default_factory=set)  # RTP times of which all packets so far were passed on
     torn: set[int] = field(default_factory=set)  # of which some were
     lost: set[int] = field(default_factory=set)  # of which none was
+    over: bool = False
 
     def note(self, moment: int, passed: bool) -> None:
         """A packet of the picture of RTP time *moment* was passed on or kept back."""
@@ -111,6 +112,7 @@ class Relay:
         connection = Connection()
         self.connections.append(connection)
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(setattr, connection, "over", True)
             stack.push_async_callback(_closed, writer)
             try:
                 from_camera, to_camera = await asyncio.open_connection("127.0.0.1", self.camera_port)

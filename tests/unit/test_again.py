@@ -9,7 +9,10 @@ from tests.support.again import AT_MOST, excused
 REAL = "tests/integration/test_page_agent.py::test_a_page[x y]"
 
 
-@pytest.mark.parametrize("failed", [[REAL], ["tests/e2e/test_whole_loop.py::test_loop"] * AT_MOST])
+@pytest.mark.parametrize(
+    "failed",
+    [[REAL], ["tests/faults/test_disk_full.py::test_full"], ["tests/e2e/test_whole_loop.py::test_loop"] * AT_MOST],
+)
 def test_a_few_tests_of_real_processes_are_run_again(failed: list[str]) -> None:
     """They are what a moment without a processor can make fail."""
     assert excused(failed)
@@ -27,5 +30,5 @@ def test_a_few_tests_of_real_processes_are_run_again(failed: list[str]) -> None:
     ],
 )
 def test_what_tells_of_the_code_is_not(failed: list[str]) -> None:
-    """Unit tests, contracts, storms, files that cannot be imported, and many at once fail the suite at once."""
+    """Unit tests, contracts, seeds, files that cannot be imported, and many at once fail the suite at once."""
     assert not excused(failed)
